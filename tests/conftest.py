@@ -1,0 +1,61 @@
+"""What every test has: the checkout's folder, patient property tests, and a mode where a skip is a failure.
+
+`JAGA_TEST_STRICT=1` (CI sets it) turns each skipped test into a failure at the end, by name: on a machine that has
+everything, nothing may be left out in silence. An expected failure (`xfail`) is no skip.
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import settings
+
+STRICT = "JAGA_TEST_STRICT"
+
+# A loaded machine is no failure: the time limit of a test is pytest's.
+settings.register_profile("patient", settings.get_profile(settings.get_current_profile_name()), deadline=None)
+settings.load_profile("patient")
+
+
+class SkipsAreFailures:
+    """Remembers what was skipped and makes the session fail for it."""
+
+    def __init__(self) -> None:
+        self._skipped: list[str] = []
+
+    def pytest_runtest_logreport(self, report: pytest.TestReport) -> None:
+        if report.skipped and not hasattr(report, "wasxfail"):
+            self._remember(report)
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.skipped:
+            self._remember(report)
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        if self._skipped and session.exitstatus in {pytest.ExitCode.OK, pytest.ExitCode.NO_TESTS_COLLECTED}:
+            session.exitstatus = pytest.ExitCode.TESTS_FAILED
+
+    def pytest_terminal_summary(self, terminalreporter: pytest.TerminalReporter) -> None:
+        if not self._skipped:
+            return
+        terminalreporter.section(f"{len(self._skipped)} skipped, and {STRICT} is set: a skip is a failure", red=True)
+        for line in self._skipped:
+            terminalreporter.write_line(line, red=True)
+
+    def _remember(self, report: pytest.TestReport | pytest.CollectReport) -> None:
+        reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+        self._skipped.append(f"{report.nodeid or 'collection'}: {reason}")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    if os.environ.get(STRICT, "0") not in {"", "0"}:
+        config.pluginmanager.register(SkipsAreFailures(), "jaga-skips-are-failures")
+
+
+@pytest.fixture(scope="session")
+def project_root() -> Path:
+    """The checkout's folder."""
+    return Path(__file__).resolve().parent.parent
