@@ -1,0 +1,294 @@
+"""The facts and decisions of the record: immutable, and none of them acts.
+
+Each has `at_us`, when it happened or was decided; when it was *recorded* belongs to its entry. `by` is who, `evidence`
+what it rests on. Spans are half-open microseconds UTC.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
+
+from monitor.core.check import CheckList
+from monitor.core.span import Span
+from monitor.core.terms import Fee
+
+
+class ExclusionReason(enum.StrEnum):
+    """Why time is not counted (CONTRACT 5.3)."""
+
+    MAINTENANCE = "maintenance"
+    FORCE_MAJEURE = "force_majeure"
+    PARTNER_SIDE = "partner_side"
+    PARTNER_ACT = "partner_act"
+    THIRD_PARTY = "third_party"
+    ATTACK = "attack"
+
+
+class Ruling(enum.StrEnum):
+    """What an adjudication says of unknown time (CONTRACT 2.4)."""
+
+    UP = "up"
+    DOWN = "down"
+    UNKNOWN = "unknown"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChecksAdopted:
+    """The SLA checks of a service from an instant on."""
+
+    TYPE: ClassVar[str] = "checks"
+    list: CheckList
+    by: str | None = None
+    note: str | None = None
+
+    @property
+    def at_us(self) -> int:
+        """When the list came into force."""
+        return self.list.at_us
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Maintenance:
+    """A planned window. `partners` None covers every partner; `extends` names the window it prolongs."""
+
+    TYPE: ClassVar[str] = "maintenance"
+    id: str
+    services: tuple[str, ...]
+    start_us: int
+    end_us: int
+    at_us: int
+    partners: tuple[str, ...] | None = None
+    summary: str = ""
+    extends: str | None = None
+    by: str | None = None
+    evidence: str | None = None
+
+    @property
+    def span(self) -> Span:
+        """The announced window."""
+        return Span(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Notice:
+    """A channel accepted the announcement to a partner at `at_us`, or a stated instant with its evidence."""
+
+    TYPE: ClassVar[str] = "notice"
+    maintenance: str
+    partner: str
+    at_us: int
+    channel: str
+    by: str | None = None
+    receipt: str | None = None
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceFinished:
+    """The work ended at `at_us`; nothing after it is excluded."""
+
+    TYPE: ClassVar[str] = "maintenance_finished"
+    maintenance: str
+    at_us: int
+    by: str | None = None
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MaintenanceCancelled:
+    """Cancelled before its start: nothing is excluded."""
+
+    TYPE: ClassVar[str] = "maintenance_cancelled"
+    maintenance: str
+    at_us: int
+    by: str | None = None
+    evidence: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Exclusion:
+    """A decision not to count a span, for all partners (None) or named ones."""
+
+    TYPE: ClassVar[str] = "exclusion"
+    id: str
+    reason: ExclusionReason
+    services: tuple[str, ...]
+    start_us: int
+    end_us: int
+    at_us: int
+    partners: tuple[str, ...] | None = None
+    by: str | None = None
+    evidence: str | None = None
+
+    @property
+    def span(self) -> Span:
+        """The excluded span."""
+        return Span(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reversal:
+    """Takes back an exclusion, an adjudication or an annulment by its id; the fact itself stays."""
+
+    TYPE: ClassVar[str] = "reversal"
+    of: str
+    at_us: int
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Adjudication:
+    """A ruling on unknown time (CONTRACT 2.4). `agreed_by` is the partner's written consent."""
+
+    TYPE: ClassVar[str] = "adjudication"
+    id: str
+    service: str
+    start_us: int
+    end_us: int
+    verdict: Ruling
+    at_us: int
+    agreed_by: str | None = None
+    by: str | None = None
+    evidence: str | None = None
+    note: str | None = None
+
+    @property
+    def span(self) -> Span:
+        """The span it speaks of."""
+        return Span(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Annulment:
+    """The runs of a check and location stamped in the span were the monitor's own fault (CONTRACT 2.1.5)."""
+
+    TYPE: ClassVar[str] = "annulment"
+    id: str
+    service: str
+    check: str
+    location: str
+    start_us: int
+    end_us: int
+    at_us: int
+    by: str | None = None
+    note: str | None = None
+
+    @property
+    def span(self) -> Span:
+        """Runs stamped in it are inconclusive."""
+        return Span(self.start_us, self.end_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Claim:
+    """A partner claims the credit of a month (`2026-04`) of a service."""
+
+    TYPE: ClassVar[str] = "claim"
+    partner: str
+    service: str
+    month: str
+    at_us: int
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TermsAdopted:
+    """A version of a contract's terms in its written form, effective from an instant, agreed by both parties."""
+
+    TYPE: ClassVar[str] = "terms"
+    contract: str
+    effective_from_us: int
+    terms: Mapping[str, Any]
+    agreed: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Subscribed:
+    """A partner's subscription of a service, with its fee, over `[from_us, until_us)` (None: open)."""
+
+    TYPE: ClassVar[str] = "subscription"
+    partner: str
+    service: str
+    contract: str
+    fee: Fee
+    from_us: int | None = None
+    until_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Retired:
+    """A check (or, with `check` None, a whole service) is watched no more; its history stays."""
+
+    TYPE: ClassVar[str] = "retired"
+    service: str
+    at_us: int
+    check: str | None = None
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outage:
+    """The detector opened (`end_us` None) or closed an outage, as first detected; never corrected."""
+
+    TYPE: ClassVar[str] = "outage"
+    id: str
+    service: str
+    start_us: int
+    at_us: int
+    end_us: int | None = None
+    failing: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Close:
+    """A month of a partner and service closed as `version` with the digest of its statement (CONTRACT 2.7).
+
+    `inputs` are what a recomputation needs and the world may change: names, fee, terms, resolved month edges, holiday
+    table digest, tz version, software. `reason` and `credit_delta` stand on a restatement.
+    """
+
+    TYPE: ClassVar[str] = "close"
+    partner: str
+    service: str
+    month: str
+    version: int
+    digest: str
+    at_us: int
+    inputs: Mapping[str, Any] = field(default_factory=dict)
+    by: str | None = None
+    reason: str | None = None
+    credit_delta: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClockStep:
+    """The wall clock was seen to step by `delta_us` against the time base."""
+
+    TYPE: ClassVar[str] = "clock_step"
+    at_us: int
+    delta_us: int
+    location: str | None = None
+
+
+Fact = (
+    ChecksAdopted
+    | Maintenance
+    | Notice
+    | MaintenanceFinished
+    | MaintenanceCancelled
+    | Exclusion
+    | Reversal
+    | Adjudication
+    | Annulment
+    | Claim
+    | TermsAdopted
+    | Subscribed
+    | Retired
+    | Outage
+    | Close
+    | ClockStep
+)

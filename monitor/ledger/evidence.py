@@ -1,0 +1,218 @@
+"""Keeps the derived outcome spans of every source in step with the runs that were committed (CONTRACT 2.2).
+
+A run newer than all before it costs constant time; a late one re-derives its neighbourhood from the store. What comes
+out always equals a rebuild from the runs: `rebuild` is the proof.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from monitor.core.check import CheckList
+from monitor.core.evidence import extend, merged, outcome_spans, run_item
+from monitor.core.exclusion import Book
+from monitor.core.fact import Annulment, ChecksAdopted, Reversal
+from monitor.core.run import OutcomeSpan, Run, SourceKey
+from monitor.core.span import Span
+from monitor.storage import Committed, Reader, SpanChange, Store
+
+ALWAYS = Span(-(2**53), 2**53)
+
+
+def check_lists(book_or_entries: Iterable[object]) -> dict[str, list[CheckList]]:
+    """The check lists of every service, ordered by their instants, from facts in their recorded order."""
+    lists: dict[str, list[CheckList]] = {}
+    for fact in book_or_entries:
+        if isinstance(fact, ChecksAdopted):
+            lists.setdefault(fact.list.service, []).append(fact.list)
+    for known in lists.values():
+        known.sort(key=lambda entry: entry.at_us)
+    return lists
+
+
+@dataclass(slots=True)
+class _Tail:
+    """The end of a source's spans: the stamp of its newest item, and its spans that end after `kept_from_us`."""
+
+    newest_us: int
+    spans: list[OutcomeSpan]
+
+
+@dataclass(slots=True)
+class Evidence:
+    """The spans of all sources of a store, as its owner keeps them.
+
+    The changes of one `apply` must be committed before the next; if that fails, `forget` and apply again from the last
+    committed arrival.
+    """
+
+    store: Reader
+    lists: dict[str, list[CheckList]] = field(init=False)
+    _book: Book = field(init=False)
+    _tails: dict[SourceKey, _Tail] = field(init=False, default_factory=dict)
+    _by_service: dict[str, set[SourceKey]] = field(init=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """Read the decisions and check lists that stand."""
+        entries = list(self.store.entries())
+        self._book = Book.of(entries)
+        self.lists = check_lists(entry.fact for entry in entries)
+        for source in self.store.sources():
+            self._by_service.setdefault(source.service, set()).add(source)
+
+    @property
+    def book(self) -> Book:
+        """All decisions, folded."""
+        return self._book
+
+    def forget(self) -> None:
+        """Drop what is held in memory; it is read again from the store when needed."""
+        self._tails.clear()
+
+    def apply(self, committed: Committed) -> tuple[SpanChange, ...]:
+        """The spans that a committed unit changed: by its runs, contested keys, check lists and annulments."""
+        touched: dict[SourceKey, Span] = {}
+        for entry in committed.entries:
+            self._take(entry.fact, touched)
+            self._book.take(entry)
+        for key in committed.contested:
+            _touch(touched, SourceKey(*key[:3]), Span(key.start_us, key.start_us + 1))
+        by_source: dict[SourceKey, list[Run]] = {}
+        for run in committed.fresh:
+            by_source.setdefault(run.source, []).append(run)
+        appended: list[SpanChange] = []
+        for source, runs in by_source.items():
+            self._by_service.setdefault(source.service, set()).add(source)
+            runs.sort(key=lambda run: run.start_us)
+            tail = self._tails.get(source)
+            if tail is None or source in touched or runs[0].start_us <= tail.newest_us:
+                _touch(touched, source, Span(runs[0].start_us, runs[-1].start_us + 1))
+            else:
+                appended.append(self._append(source, tail, runs))
+        return (*appended, *(self._rederive(source, within) for source, within in touched.items()))
+
+    def tail(self, service: str, from_us: int) -> Mapping[SourceKey, Sequence[OutcomeSpan]]:
+        """The spans of a service's sources that end after `from_us`; earlier ones are let go of.
+
+        Callers ask with instants that never go back.
+        """
+        found: dict[SourceKey, Sequence[OutcomeSpan]] = {}
+        for source in self._by_service.get(service, ()):
+            tail = self._tail(source, from_us)
+            while len(tail.spans) > 1 and tail.spans[0].end_us <= from_us:
+                del tail.spans[0]
+            found[source] = tail.spans
+        return found
+
+    def _take(self, fact: object, touched: dict[SourceKey, Span]) -> None:
+        if isinstance(fact, ChecksAdopted):
+            known = self.lists.setdefault(fact.list.service, [])
+            known.append(fact.list)
+            known.sort(key=lambda entry: entry.at_us)
+            for source in self._by_service.get(fact.list.service, ()):
+                _touch(touched, source, Span(fact.at_us, ALWAYS.end_us))
+        elif isinstance(fact, Annulment):
+            _touch(touched, SourceKey(fact.service, fact.check, fact.location), fact.span)
+        elif isinstance(fact, Reversal) and fact.of in self._book.annulments:
+            undone = self._book.annulments[fact.of].fact
+            _touch(touched, SourceKey(undone.service, undone.check, undone.location), undone.span)
+
+    def _append(self, source: SourceKey, tail: _Tail, runs: Sequence[Run]) -> SpanChange:
+        """Put ordered runs, newer than all before them, at the end of their source's spans."""
+        lists, annulled = self.lists.get(source.service, ()), self._book.annulled(source)
+        written: dict[int, OutcomeSpan] = {}
+        for run in runs:
+            last, begun = extend(tail.spans[-1] if tail.spans else None, run_item(run, lists, annulled))
+            if last is not None and last != tail.spans[-1]:
+                tail.spans[-1] = written[last.start_us] = last
+            if begun is not None:
+                tail.spans.append(begun)
+                written[begun.start_us] = begun
+        tail.newest_us = runs[-1].start_us
+        return SpanChange(source=source, written=tuple(written.values()))
+
+    def _tail(self, source: SourceKey, from_us: int) -> _Tail:
+        tail = self._tails.get(source)
+        if tail is None:
+            tail = self._load(source, from_us)
+            self._tails[source] = tail
+        return tail
+
+    def _load(self, source: SourceKey, from_us: int) -> _Tail:
+        spans = self.store.spans_of(source, Span(from_us, ALWAYS.end_us))
+        newest = self.store.run_before(source, ALWAYS.end_us)
+        stamps = [span.start_us for span in self.store.stated(source, ALWAYS)]
+        stamps += [newest.start_us] if newest else []
+        return _Tail(max(stamps, default=ALWAYS.start_us), spans)
+
+    def _rederive(self, source: SourceKey, within: Span) -> SpanChange:
+        """The spans of a source around `within`, from its runs, merged with what stands on either side."""
+        lists = self.lists.get(source.service, ())
+        change = rederive(self.store, source, within, lists, self._book.annulled(source))
+        tail = self._load(source, min([within.start_us, *(span.start_us for span in change.written)]))
+        gone = {*change.deleted, *(span.start_us for span in change.written)}
+        tail.spans = sorted([*(span for span in tail.spans if span.start_us not in gone), *change.written])
+        self._tails[source] = tail
+        return change
+
+
+def _touch(touched: dict[SourceKey, Span], source: SourceKey, span: Span) -> None:
+    known = touched.get(source, span)
+    touched[source] = Span(min(known.start_us, span.start_us), max(known.end_us, span.end_us))
+
+
+def rederive(
+    store: Reader,
+    source: SourceKey,
+    within: Span,
+    lists: Sequence[CheckList],
+    annulled: Sequence[Span],
+) -> SpanChange:
+    """What changes in a source's stored spans when the evidence in `within` is read again from the store."""
+    before = store.run_before(source, within.start_us)
+    after = store.run_after(source, within.end_us)
+    stated = list(store.stated(source, ALWAYS))
+    from_us = before.start_us if before else min([within.start_us, *(s.start_us for s in stated)])
+    to_us = after.start_us if after else ALWAYS.end_us
+    region = Span(from_us, to_us)
+    derived = outcome_spans(
+        store.runs(source, Span(from_us, to_us + 1)),
+        (span for span in stated if span.start_us >= from_us),
+        lists,
+        annulled,
+    )
+    inside = [piece for span in derived if (piece := _clip(span, region)) is not None]
+    standing = store.spans_of(source, Span(from_us - 1, to_us + 1))
+    left = [p for span in standing if (p := _clip(span, Span(ALWAYS.start_us, from_us))) is not None]
+    right = [p for span in standing if (p := _clip(span, Span(to_us, ALWAYS.end_us))) is not None]
+    whole = tuple(merged([*left, *inside, *right]))
+    kept = {span.start_us for span in whole}
+    gone = tuple(span.start_us for span in standing if span.start_us not in kept)
+    known = set(standing)
+    return SpanChange(source=source, deleted=gone, written=tuple(span for span in whole if span not in known))
+
+
+def _clip(span: OutcomeSpan, to: Span) -> OutcomeSpan | None:
+    part = Span(span.start_us, span.end_us).clip(to)
+    return OutcomeSpan(part.start_us, part.end_us, span.outcome) if part.length_us else None
+
+
+def derive(
+    reader: Reader,
+    source: SourceKey,
+    lists: Sequence[CheckList],
+    annulled: Sequence[Span],
+) -> Iterable[OutcomeSpan]:
+    """All spans of a source from its retained runs: the batch truth."""
+    return outcome_spans(reader.runs(source, ALWAYS), reader.stated(source, ALWAYS), lists, annulled)
+
+
+def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:
+    """Derive the spans of the sources (None: all) anew and store them; how many sources were written."""
+    entries = list(store.entries())
+    book, lists = Book.of(entries), check_lists(entry.fact for entry in entries)
+    chosen = list(store.sources() if sources is None else sources)
+    for source in chosen:
+        store.rewrite_spans(source, derive(store, source, lists.get(source.service, ()), book.annulled(source)))
+    return len(chosen)

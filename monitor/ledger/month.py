@@ -1,0 +1,309 @@
+"""A month's figures: facts and evidence in, statements out. Every view of a month is a view of what this computes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.core.availability import account
+from monitor.core.calendar import Month, claim_deadline_us, deadline_from_us
+from monitor.core.check import CheckList
+from monitor.core.evidence import outcome_spans
+from monitor.core.exclusion import excluded_for
+from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
+from monitor.core.month import Claims, Figures, Status, claim_status
+from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
+from monitor.core.span import Span
+from monitor.core.statement import Setting, document
+from monitor.core.verdict import VerdictSpan, judge
+from monitor.core.wire import write_fact
+from monitor.ledger.evidence import ALWAYS
+from monitor.ledger.ground import Ground, ground_now, ground_of
+from monitor.ledger.record import Basis, Record, read_record
+from monitor.storage import Reader
+
+Evidence = Mapping[SourceKey, Sequence[OutcomeSpan]]
+
+
+class NoSuchVersionError(LookupError):
+    """A version of a statement that was never issued; says which there are."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Statement:
+    """A statement: what it stands on, its figures, and the JSON object in its promised order."""
+
+    ground: Ground
+    figures: Figures
+    document: dict[str, Any]
+
+
+@dataclass(slots=True)
+class Months:
+    """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month."""
+
+    reader: Reader
+    basis: Basis
+    now_us: int
+    record: Record = field(init=False)
+    _swept: dict[tuple[str, Span, int | None, int], tuple[Evidence, list[VerdictSpan]]] = field(
+        init=False,
+        default_factory=dict,
+    )
+
+    def __post_init__(self) -> None:
+        """Read the decisions."""
+        self.record = read_record(self.reader, self.basis.agreements)
+
+    def statements(
+        self,
+        month: Month,
+        partner: str | None = None,
+        service: str | None = None,
+        version: int | None = None,
+    ) -> list[Statement]:
+        """The statements of a month, of all partners and services or of those named, ordered by their ids.
+
+        A closed month gives its newest version, or the `version` asked for (NoSuchVersionError if it was never
+        issued); an open one its provisional figures. There is none for a month wholly outside a subscription, nor
+        where no terms are in force in it.
+        """
+        found: list[Statement] = []
+        for owner, of in self.record.agreements.pairs():
+            if partner in {None, owner} and service in {None, of}:
+                ground = self.ground(month, owner, of, version)
+                if ground is not None:
+                    found.append(self.statement(ground))
+        return found
+
+    def ground(self, month: Month, partner: str, service: str, version: int | None = None) -> Ground | None:
+        """What a statement stands on: the close of its version, or the ledger as it stands for an open month."""
+        closes = self.record.closes(partner, service, str(month))
+        if version is None and not closes:
+            return ground_now(self.record, self.basis, month, partner, service)
+        newest = len(closes)
+        wanted = newest if version is None else version
+        for entry, close in closes:
+            if close.version == wanted:
+                return ground_of(self.record, entry, close, latest=wanted == newest)
+        msg = f"{month} of {service} for {partner} has no version {version}; issued: {newest or 'none'}"
+        raise NoSuchVersionError(msg)
+
+    def statement(self, ground: Ground) -> Statement:
+        """The statement of a ground."""
+        figures = self.figures_of(ground)
+        return Statement(ground=ground, figures=figures, document=self._document(ground, figures))
+
+    def figures(self, month: Month, partner: str, service: str) -> Figures | None:
+        """The figures of a month in its newest version; None outside a subscription or without terms."""
+        ground = self.ground(month, partner, service)
+        return None if ground is None else self.figures_of(ground)
+
+    def figures_of(self, ground: Ground) -> Figures:
+        """The figures of a ground."""
+        book = ground.record.book
+        excluded, rejected = excluded_for(book, ground.partner, ground.service, ground.terms.maintenance_notice_us)
+        rulings = book.rulings(ground.service)
+        consented = [r.fact.id for r in rulings if _consented(ground.record, r.fact, ground.partner)]
+        _evidence, verdicts = self._sweep_of(ground)
+        as_of_us = self.now_us if ground.issued_us is None else max(ground.issued_us, ground.period.end_us)
+        return Figures(
+            month=ground.month,
+            partner=ground.partner,
+            service=ground.service,
+            terms=ground.terms,
+            subscription=ground.subscription,
+            account=account(verdicts, ground.period, as_of_us, excluded, rulings, consented),
+            rejected=tuple(entry for entry in rejected if _touches(entry.span, ground.period)),
+        )
+
+    def sweep(self, service: str, period: Span) -> tuple[Evidence, list[VerdictSpan]]:
+        """The evidence of a service in a period, and its verdicts up to now."""
+        return self._swept_once(service, period, None, self.record)
+
+    def _sweep_of(self, ground: Ground) -> tuple[Evidence, list[VerdictSpan]]:
+        return self._swept_once(ground.service, ground.period, ground.arrival, ground.record)
+
+    def _swept_once(
+        self,
+        service: str,
+        period: Span,
+        arrival: int | None,
+        record: Record,
+    ) -> tuple[Evidence, list[VerdictSpan]]:
+        key = (service, period, arrival, record.size)
+        if key not in self._swept:
+            until = Span(period.start_us, max(period.start_us, min(period.end_us, self.now_us)))
+            lists = record.lists.get(service, [])
+            if arrival is None or not self._changed_since(service, period, arrival, record):
+                evidence: Evidence = self.reader.spans(service, until)
+            else:
+                evidence = self._known_then(service, until, arrival, record)
+            self._swept[key] = (evidence, judge(lists, evidence, until))
+        return self._swept[key]
+
+    def _changed_since(self, service: str, period: Span, arrival: int, record: Record) -> bool:
+        """Whether the derived spans of a closed month may have changed since: late runs, new annulments, new lists."""
+        now, then = self.record, record
+        annulled = now.book.annulments.keys() != then.book.annulments.keys()
+        reversed_since = now.book.reversals.keys() != then.book.reversals.keys()
+        lists = now.lists.get(service) != then.lists.get(service)
+        return annulled or reversed_since or lists or self.reader.arrived_after(service, period, arrival)
+
+    def _known_then(self, service: str, until: Span, arrival: int, record: Record) -> Evidence:
+        """The evidence of a service from the runs that had arrived by a close, by the decisions of then."""
+        lists = record.lists.get(service, [])
+        reach_us = max((entry.stale_after_us for entry in lists), default=0)
+        within = Span(until.start_us - reach_us, until.end_us)
+        known: dict[SourceKey, list[OutcomeSpan]] = {}
+        for source in self.reader.sources(service):
+            runs = self.reader.runs_known(source, within, arrival)
+            stated = self.reader.stated(source, ALWAYS)
+            known[source] = list(outcome_spans(runs, stated, lists, record.book.annulled(source)))
+        return known
+
+    def _document(self, ground: Ground, figures: Figures) -> dict[str, Any]:
+        evidence, _verdicts = self._sweep_of(ground)
+        period, record = ground.period, ground.record
+        zone = self.basis.zone(figures.terms.zone)
+        claims = Claims(
+            filed_us=self._claims(ground),
+            deadline_us=self.claim_deadline_us(ground),
+            final=ground.version > 0,
+        )
+        claim, filed_us = claim_status(figures, claims, self.now_us)
+        status = figures.status if not ground.version else Status.FINAL if ground.latest else Status.SUPERSEDED
+        return document(
+            figures,
+            Setting(
+                partner_name=ground.partner_name,
+                service_name=ground.service_name,
+                zone=zone,
+                version=max(1, ground.version),
+                status=status,
+                claim=claim.value,
+                claim_filed_us=filed_us,
+                claim_deadline_us=claims.deadline_us,
+                decisions=_decisions(record, ground.service, period),
+                imported=_imported(record, ground.service, period),
+                issued_us=ground.issued_us,
+                checkpoint=None,
+                restates=ground.restates,
+                incidents=(),
+                check_lists=[_written(entry) for entry in _lists_in(record, ground.service, period)],
+                locations=sorted({source.location for source in evidence}),
+                software=ground.software,
+                holidays=ground.holidays,
+                entries=record.size,
+                head=record.head,
+                first_failures=[self._first_failure(ground, outage.span) for outage in figures.account.outages],
+            ),
+        )
+
+    def claim_deadline_us(self, ground: Ground) -> int:
+        """The instant from which a claim is late. A restatement that raises the credit reopens the period from its
+        issue, for the difference (CONTRACT 2.7).
+        """
+        zone = self.basis.zone(ground.terms.zone)
+        if _raises(ground):
+            assert ground.issued_us is not None, "a restatement was issued"
+            return deadline_from_us(ground.issued_us, ground.terms.claim_within_days, zone)
+        return claim_deadline_us(ground.month, ground.terms.claim_within_days, zone)
+
+    def _claims(self, ground: Ground) -> tuple[int, ...]:
+        """When the month's credit was claimed; after a restatement that raised it, only claims of the difference."""
+        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        ours = (ground.partner, ground.service, str(ground.month))
+        claims = (r.fact for r in self.record.book.claims)
+        return tuple(c.at_us for c in claims if (c.partner, c.service, c.month) == ours and c.at_us >= since_us)
+
+    def _first_failure(self, ground: Ground, outage: Span) -> str | None:
+        """The earliest failing run behind an outage, in words; None where only a ruling made it."""
+        found: list[Run] = []
+        stated: list[str] = []
+        evidence, _verdicts = self._sweep_of(ground)
+        for source, spans in evidence.items():
+            for span in spans:
+                if span.outcome is Outcome.FAIL and span.start_us <= outage.start_us < span.end_us:
+                    run = self._failing_run(source, Span(span.start_us, span.end_us), ground.arrival)
+                    if run is None:
+                        stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
+                    else:
+                        found.append(run)
+        if found:
+            return failure_text(min(found, key=lambda run: (run.start_us, run.check, run.location)))
+        return min(stated, default=None)
+
+    def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
+        if arrival is None:
+            return self.reader.first_failure(source, within)
+        known = self.reader.runs_known(source, within, arrival)
+        return next((run for run in known if run.outcome is Outcome.FAIL), None)
+
+
+def _raises(ground: Ground) -> bool:
+    """Whether this version is a restatement that raised the credit."""
+    delta = (ground.restates or {}).get("credit_delta") or "0"
+    return not delta.startswith("-") and any(digit in delta for digit in "123456789")
+
+
+def _consented(record: Record, ruling: Adjudication, partner: str) -> bool:
+    """Whether this partner agreed that the time stays unknown. Another partner's consent does not bind it."""
+    others = {owner for owner, _service in record.agreements.pairs()} - {partner}
+    return ruling.verdict is Ruling.UNKNOWN and bool(ruling.agreed_by) and ruling.agreed_by not in others
+
+
+def _lists_in(record: Record, service: str, period: Span) -> list[CheckList]:
+    """The check lists in force at some time of the period."""
+    lists = record.lists.get(service, [])
+    last_before = max((entry.at_us for entry in lists if entry.at_us <= period.start_us), default=period.start_us)
+    return [entry for entry in lists if last_before <= entry.at_us < period.end_us]
+
+
+def _decisions(record: Record, service: str, period: Span) -> list[dict[str, Any]]:
+    """Adjudications and annulments that touch the month, and the reversals of anything that does."""
+    book = record.book
+    rulings = [r.fact for r in book.adjudications.values() if r.fact.service == service]
+    annulments = [r.fact for r in book.annulments.values() if r.fact.service == service]
+    exclusions = [r.fact for r in book.exclusions.values() if service in r.fact.services]
+    decisions: list[Adjudication | Annulment | Exclusion] = [*rulings, *annulments, *exclusions]
+    touching = [fact for fact in decisions if fact.span.overlaps(period)]
+    ids = {fact.id for fact in touching}
+    reversals = [reversal for of, reversal in book.reversals.items() if of in ids]
+    return [write_fact(fact) for fact in (*touching, *reversals) if not isinstance(fact, Exclusion)]
+
+
+def _imported(record: Record, service: str, period: Span) -> bool:
+    """Whether a statement of this service and month rests on imported facts."""
+    book = record.book
+    lists = {entry.at_us for entry in _lists_in(record, service, period)}
+    touching = [w.imported for w in book.windows.values() if _touches(w.fact.span, period)]
+    touching += [r.imported for r in book.exclusions.values() if r.fact.span.overlaps(period)]
+    touching += [r.imported for r in book.adjudications.values() if r.fact.span.overlaps(period)]
+    return bool(lists & record.imported_lists(service)) or any(touching)
+
+
+def _touches(span: Span, period: Span) -> bool:
+    """Whether it shares time with the period, or (where it is empty or reversed) starts in it."""
+    return span.overlaps(period) or period.contains(span.start_us)
+
+
+def _written(entry: CheckList) -> dict[str, Any]:
+    written = write_fact(ChecksAdopted(list=entry))
+    return {name: value for name, value in written.items() if name not in {"type", "service"}}
+
+
+def failure_text(run: Run) -> str:
+    """A failing run in one line: check, location, reason, step, message."""
+    step = f" in {run.step!r}" if run.step else ""
+    said = f": {run.message}" if run.message else ""
+    return f"{run.check} at {run.location}: {run.reason or 'failed'}{step}{said}"
+
+
+def closed_grounds(record: Record) -> Iterable[Ground]:
+    """The grounds of the newest version of every closed month."""
+    newest: dict[tuple[str, str, str], Ground] = {}
+    for entry, close in record.all_closes():
+        newest[close.partner, close.service, close.month] = ground_of(record, entry, close, latest=True)
+    return newest.values()

@@ -1,0 +1,93 @@
+"""The decisions of a ledger read once: facts, book, check lists and agreements, up to an entry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import tzinfo
+
+from monitor.core.agreement import adopted
+from monitor.core.chain import GENESIS
+from monitor.core.check import CheckList
+from monitor.core.entry import Entry
+from monitor.core.exclusion import Book
+from monitor.core.fact import ChecksAdopted, Close
+from monitor.core.run import Origin
+from monitor.core.terms import Agreements
+from monitor.ledger.evidence import check_lists
+from monitor.storage import Reader
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Basis:
+    """What figures need from outside the record: the configured agreements, the zones, and who computes.
+
+    `zone` gives the tzinfo of an IANA name; `holidays` says which holiday table a contract goes by, in words.
+    """
+
+    agreements: Agreements
+    zone: Callable[[str], tzinfo]
+    software: str
+    holidays: Callable[[str], str] = str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Record:
+    """The counted decisions of a ledger up to an entry."""
+
+    entries: tuple[Entry, ...]
+    book: Book
+    lists: dict[str, list[CheckList]]
+    agreements: Agreements
+
+    @property
+    def size(self) -> int:
+        """How many entries it rests on."""
+        return self.entries[-1].seq if self.entries else 0
+
+    @property
+    def head(self) -> str:
+        """The hash of the last of them."""
+        return self.entries[-1].hash if self.entries else GENESIS
+
+    def closes(self, partner: str, service: str, month: str) -> list[tuple[Entry, Close]]:
+        """The closes of a month in the order of their versions."""
+        ours = (partner, service, month)
+        return [(entry, fact) for entry, fact in self.all_closes() if (fact.partner, fact.service, fact.month) == ours]
+
+    def all_closes(self) -> list[tuple[Entry, Close]]:
+        """Every close this ledger made, in order. One that was imported closes nothing here."""
+        own = (entry for entry in self.entries if entry.origin is not Origin.IMPORTED)
+        return [(entry, entry.fact) for entry in own if isinstance(entry.fact, Close)]
+
+    def imported_lists(self, service: str) -> set[int]:
+        """The instants of the check lists of a service that were imported."""
+        return {
+            entry.fact.at_us
+            for entry in self.entries
+            if isinstance(entry.fact, ChecksAdopted)
+            and entry.fact.list.service == service
+            and entry.origin is Origin.IMPORTED
+        }
+
+
+def read_record(reader: Reader, configured: Agreements, *, before_seq: int | None = None) -> Record:
+    """The record as it stands, or as it stood before an entry (CONTRACT 2.7: a version is computed only from those)."""
+    entries = [entry for entry in reader.entries() if before_seq is None or entry.seq < before_seq]
+    return record_of(entries, configured)
+
+
+def record_of(entries: Sequence[Entry], configured: Agreements) -> Record:
+    """The record of entries in their order. Imports that came after the ledger's own facts do not count."""
+    book = Book.of(entries)
+    counted = tuple(e for e in entries if e.origin is not Origin.IMPORTED or _counts(e, book))
+    return Record(
+        entries=tuple(entries),
+        book=book,
+        lists=check_lists(entry.fact for entry in counted),
+        agreements=adopted((entry.fact for entry in counted), configured),
+    )
+
+
+def _counts(entry: Entry, book: Book) -> bool:
+    return book.first_own_seq is None or entry.seq < book.first_own_seq
