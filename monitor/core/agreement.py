@@ -30,9 +30,9 @@ from monitor.core.terms import (
 )
 
 UNITS_US = {"ms": 1000, "s": SECOND_US, "m": MINUTE_US, "h": HOUR_US, "d": DAY_US}
-_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)")
-_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,12})?)%")
-_CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)")
+_DURATION = re.compile(r"(\d{1,9})(ms|s|m|h|d)", re.ASCII)
+_PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,12})?)%", re.ASCII)
+_CLOCK = re.compile(r"([01]\d|2[0-4]):([0-5]\d)", re.ASCII)
 _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 _KEYS = frozenset(
     {

@@ -140,14 +140,15 @@ def elapsed_span(period: Span, as_of_us: int) -> Span:
 def rule_on(unknown: Sequence[Span], rulings: Sequence[Recorded[Adjudication]], agreed: Iterable[str]) -> Ruled:
     """Apply adjudications to unknown time; of overlapping ones the last recorded holds (CONTRACT 2.4).
 
-    `agreed` are the ids of `unknown` rulings to which this partner consented.
+    `agreed` are the ids of `unknown` rulings to which this partner consented. Imported rulings count by when they say
+    they were made, whatever their order in the file.
     """
     consented = frozenset(agreed)
     left: tuple[Span, ...] = union(unknown)
     up: list[Span] = []
     down: list[Span] = []
     agreed_unknown: list[Span] = []
-    for recorded in sorted(rulings, key=lambda r: r.seq, reverse=True):
+    for recorded in sorted(rulings, key=lambda r: (r.recorded_us, r.seq), reverse=True):
         part = intersect(left, [recorded.fact.span])
         left = subtract(left, part)
         if recorded.fact.verdict is Ruling.UP:

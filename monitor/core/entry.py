@@ -47,14 +47,19 @@ class Head:
 
 
 def seal(fact: Fact, *, head: Head, origin: Origin, now_us: int) -> Entry:
-    """The entry that follows `head`. Entry times are max(now, previous + 1) for all but imported facts."""
+    """The entry that follows `head`. Entry times are max(now, previous + 1); imported ones keep theirs unhashed.
+
+    FactError where the fact could not be read back: what is recorded can always be read.
+    """
     recorded_at_us = max(now_us, head.recorded_at_us + 1)
+    written = write_fact(fact)
+    read_fact(written)
     body: dict[str, Any] = {
         "seq": head.seq + 1,
         "prev": head.hash,
         "epoch": head.epoch,
         "origin": origin.value,
-        "fact": write_fact(fact),
+        "fact": written,
     }
     if origin is not Origin.IMPORTED:
         body["recorded_at_us"] = recorded_at_us

@@ -193,19 +193,17 @@ def _recorded(entry: Entry, fact: _F) -> Recorded[_F]:
 
 
 def _amended(window: Window, entry: Entry, fact: Amendment) -> Window:
-    match fact:
-        case facts.Notice():
-            given = Given(
-                partner=fact.partner,
-                counts_from_us=notice_counts_from_us(entry, fact),
-                fact=fact,
-                recorded_us=entry.recorded_at_us,
-            )
-            return replace(window, notices=(*window.notices, given))
-        case facts.MaintenanceFinished():
-            return replace(window, finished_us=_earlier(window.finished_us, fact.at_us))
-        case facts.MaintenanceCancelled():
-            return replace(window, cancelled_us=_earlier(window.cancelled_us, fact.at_us))
+    if isinstance(fact, facts.MaintenanceFinished):
+        return replace(window, finished_us=_earlier(window.finished_us, fact.at_us))
+    if isinstance(fact, facts.MaintenanceCancelled):
+        return replace(window, cancelled_us=_earlier(window.cancelled_us, fact.at_us))
+    given = Given(
+        partner=fact.partner,
+        counts_from_us=notice_counts_from_us(entry, fact),
+        fact=fact,
+        recorded_us=entry.recorded_at_us,
+    )
+    return replace(window, notices=(*window.notices, given))
 
 
 def _earlier(known_us: int | None, at_us: int) -> int:

@@ -5,6 +5,7 @@
 from __future__ import annotations
 
 import difflib
+import enum
 import re
 from collections import Counter
 from collections.abc import Callable, Mapping
@@ -16,7 +17,7 @@ from monitor.core import fact as facts
 from monitor.core.check import Check, CheckList, Network
 from monitor.core.fact import ExclusionReason, Fact, Ruling
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
-from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Outcome, Run, StatedSpan
+from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
 
 MAX_TEXT = 4096
@@ -26,6 +27,7 @@ _DECIMAL = re.compile(r"[0-9]{1,18}(\.[0-9]{1,6})?", re.ASCII)
 _MONTH = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])", re.ASCII)
 _MISSING = object()
 _T = TypeVar("_T")
+_E = TypeVar("_E", bound=enum.StrEnum)
 
 
 class FactError(ValueError):
@@ -126,13 +128,17 @@ def _write_seconds(duration_us: int) -> int | str:
     return whole if not rest else f"{whole}.{rest:06d}".rstrip("0")
 
 
-def _choice(options: tuple[str, ...]) -> Callable[[object], str]:
-    def read(value: object) -> str:
-        if not isinstance(value, str) or value not in options:
-            raise _wrong(value, "one of " + ", ".join(options) + _meant(value, options))
-        return value
+def _choice(options: type[_E]) -> Form:
+    """A closed list of words, written as they are."""
+    words = {option.value: option for option in options}
 
-    return read
+    def read(value: object) -> _E:
+        found = words.get(value) if isinstance(value, str) else None
+        if found is None:
+            raise _wrong(value, "one of " + ", ".join(words) + _meant(value, list(words)))
+        return found
+
+    return Form(read, str)
 
 
 def _meant(value: object, options: tuple[str, ...] | list[str]) -> str:
@@ -215,10 +221,11 @@ INTEGER = Form(_integer, _same)
 MONTH = Form(_month, _same)
 OBJECT = Form(_object, dict)
 FEE = Form(_fee, _write_fee)
-NETWORK = Form(lambda v: Network(_choice(tuple(Network))(v)), str)
-OUTCOME = Form(lambda v: Outcome(_choice(tuple(Outcome))(v)), str)
-EXCLUSION_REASON = Form(lambda v: ExclusionReason(_choice(tuple(ExclusionReason))(v)), str)
-RULING = Form(lambda v: Ruling(_choice(tuple(Ruling))(v)), str)
+NETWORK = _choice(Network)
+OUTCOME = _choice(Outcome)
+ORIGIN = _choice(Origin)
+EXCLUSION_REASON = _choice(ExclusionReason)
+RULING = _choice(Ruling)
 
 _CHECK = (
     Field("id", "id", ID),
@@ -247,7 +254,7 @@ _CHECK_LIST = (
     Field("checks", "checks", CHECKS),
 )
 
-SHAPES: dict[type, tuple[Field, ...]] = {
+SHAPES: dict[type[Fact], tuple[Field, ...]] = {
     facts.Maintenance: (
         Field("id", "id", ID),
         _SERVICES,
@@ -355,7 +362,16 @@ _SPANS = (
     Field("to", "end_us", INSTANT),
     Field("outcome", "outcome", OUTCOME),
 )
-_TYPES: dict[str, type] = {shape.TYPE: shape for shape in SHAPES}
+_PLACE = (
+    Field("seq", "seq", COUNT),
+    Field("recorded_at", "recorded_at_us", INSTANT),
+    Field("origin", "origin", ORIGIN),
+    Field("prev", "prev", TEXT),
+    Field("hash", "hash", TEXT),
+    Field("epoch", "epoch", COUNT),
+)
+_REASONS = {Outcome.PASS: (), Outcome.FAIL: FAIL_REASONS, Outcome.INCONCLUSIVE: INCONCLUSIVE_REASONS}
+_TYPES: dict[str, type[Fact]] = {shape.TYPE: shape for shape in SHAPES}
 TYPES = ("header", facts.ChecksAdopted.TYPE, "run", "spans", *_TYPES)
 
 
@@ -388,10 +404,6 @@ def _check_order(fact: Fact) -> None:
     # A window that ends before it starts is recorded and does not qualify (CONTRACT 2.5.2); the verbs refuse it.
     if isinstance(fact, facts.Exclusion | facts.Adjudication | facts.Annulment):
         _ordered("start", fact.start_us, "end", fact.end_us)
-    if isinstance(fact, facts.Outage) and fact.end_us is not None:
-        _ordered("start", fact.start_us, "end", fact.end_us)
-    if isinstance(fact, facts.Subscribed) and fact.from_us is not None and fact.until_us is not None:
-        _ordered("from", fact.from_us, "until", fact.until_us)
 
 
 def _ordered(first: str, first_us: int, last: str, last_us: int) -> None:
@@ -405,13 +417,15 @@ def write_run(run: Run) -> dict[str, Any]:
     return {"type": "run", **_write_fields(_RUN, run)}
 
 
-def read_run(written: Mapping[str, Any]) -> Run:
+def read_run(written: Mapping[str, Any], *, origin: Origin = Origin.OWN) -> Run:
     """The run of a JSON object; FactError names the field. A reason must be of its outcome's closed list."""
-    run = Run(**_read_values(_RUN, {name: value for name, value in written.items() if name != "type"}))
-    allowed = {Outcome.PASS: (), Outcome.FAIL: FAIL_REASONS, Outcome.INCONCLUSIVE: INCONCLUSIVE_REASONS}[run.outcome]
-    if run.reason is not None and run.reason not in allowed:
+    values = {name: value for name, value in written.items() if name != "type"}
+    run = Run(**_read_values(_RUN, values), origin=origin)
+    if run.reason is not None and run.reason not in _REASONS[run.outcome]:
+        allowed = _REASONS[run.outcome]
         options = ", ".join(allowed) or "none"
-        msg = f'"reason" is {run.reason!r}, expected for outcome {run.outcome.value}: {options}{_meant(run.reason, allowed)}'
+        meant = _meant(run.reason, allowed)
+        msg = f'"reason" is {run.reason[:60]!r}, expected for outcome {run.outcome.value}: {options}{meant}'
         raise FactError(msg)
     return run
 
@@ -426,6 +440,16 @@ def read_spans(written: Mapping[str, Any]) -> StatedSpan:
     span = StatedSpan(**_read_values(_SPANS, {name: value for name, value in written.items() if name != "type"}))
     _ordered("from", span.start_us, "to", span.end_us)
     return span
+
+
+def write_place(entry: object) -> dict[str, Any]:
+    """The JSON object of an entry's place in its chain: what the `entry` of an exported decision line holds."""
+    return _write_fields(_PLACE, entry)
+
+
+def read_place(written: object) -> dict[str, Any]:
+    """The values of an `entry` object by their attributes of an Entry; FactError names the field."""
+    return _read_fields(_PLACE, written, dict)
 
 
 def _write_fields(fields: tuple[Field, ...], value: object) -> dict[str, Any]:
@@ -445,22 +469,32 @@ def _read_fields(fields: tuple[Field, ...], written: object, shape: Callable[...
 
 
 def _read_values(fields: tuple[Field, ...], written: Mapping[str, Any]) -> dict[str, Any]:
+    values: dict[str, Any] = {}
+    found = 0
+    for field in fields:
+        value = written.get(field.name, _MISSING)
+        if value is not _MISSING:
+            found += 1
+            try:
+                values[field.attribute] = field.form.read(value)
+            except FactError as error:
+                msg = f'"{field.name}" {error}'
+                raise FactError(msg) from error
+        elif field.default is not _MISSING:
+            values[field.attribute] = field.default
+        else:
+            _refuse_unknown(fields, written)
+            msg = f'field "{field.name}" is missing'
+            raise FactError(msg)
+    if found != len(written):
+        _refuse_unknown(fields, written)
+    return values
+
+
+def _refuse_unknown(fields: tuple[Field, ...], written: Mapping[str, Any]) -> None:
+    """Told before a missing field: the one is most often the other, misspelt."""
     names = [field.name for field in fields]
     for name in written:
         if name not in names:
-            msg = f'field "{name}" is unknown{_meant(name, names)}'
+            msg = f'field "{name[:60]}" is unknown{_meant(name, names)}'
             raise FactError(msg)
-    values: dict[str, Any] = {}
-    for field in fields:
-        if field.name not in written:
-            if field.default is _MISSING:
-                msg = f'field "{field.name}" is missing'
-                raise FactError(msg)
-            values[field.attribute] = field.default
-            continue
-        try:
-            values[field.attribute] = field.form.read(written[field.name])
-        except FactError as error:
-            msg = f'"{field.name}" {error}'
-            raise FactError(msg) from error
-    return values

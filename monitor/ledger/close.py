@@ -163,6 +163,16 @@ def closable(months: Months) -> Iterable[tuple[Month, str, str]]:
             month = month.next()
 
 
+def due(months: Months) -> list[tuple[Month, str, str]]:
+    """The months that may close at `months.now_us`."""
+    found: list[tuple[Month, str, str]] = []
+    for month, partner, service in closable(months):
+        figures = months.figures(month, partner, service)
+        if figures is not None and why_not_closed(figures, months.now_us) is None:
+            found.append((month, partner, service))
+    return found
+
+
 def touched_months(months: Months, decided: Sequence[Fact]) -> list[str]:
     """The closed months (`2026-04/acme/portal`) that the facts would change."""
     return sorted(
@@ -173,15 +183,15 @@ def touched_months(months: Months, decided: Sequence[Fact]) -> list[str]:
 
 
 def _concerns(months: Months, fact: Fact, ground: Ground) -> bool:
-    reach = _reach(months, fact)
-    if reach is None:
+    reached = reach(months, fact)
+    if reached is None:
         return False
-    span, services, partners = reach
+    span, services, partners = reached
     ours = ground.service in services and (partners is None or ground.partner in partners)
     return ours and span.overlaps(ground.period)
 
 
-def _reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[str] | None] | None:
+def reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[str] | None] | None:
     """The time, services and partners (None: all) that a decision speaks of; None where it changes no figure."""
     book = months.record.book
     match fact:
@@ -194,6 +204,6 @@ def _reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[st
             return None if window is None else (window.fact.span, window.fact.services, window.fact.partners)
         case Reversal():
             undone = book.decision(fact.of)
-            return None if undone is None else _reach(months, undone)
+            return None if undone is None else reach(months, undone)
         case _:
             return None

@@ -12,133 +12,27 @@ from dataclasses import dataclass
 from monitor.core import fact as facts
 from monitor.core.calendar import Month, MonthError, claim_deadline_us
 from monitor.core.exclusion import Window
-from monitor.core.fact import ExclusionReason, Fact, Ruling
+from monitor.core.fact import ExclusionReason, Fact
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.span import Span, intersect, measure_us
 from monitor.core.verdict import Verdict
-from monitor.ledger.close import touched_months
-from monitor.ledger.month import Months
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Notified:
-    """A partner was told of a window by other means: when, over which channel, and what proves it."""
-
-    partner: str
-    at_us: int
-    channel: str = "stated"
-    evidence: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AnnounceMaintenance:
-    """Announce a window. `id` None takes the next free one; `extends` names the window it prolongs.
-
-    A window that has begun needs `evidence`; it is recorded as it is and judged by its notice.
-    """
-
-    services: tuple[str, ...]
-    start_us: int
-    end_us: int
-    summary: str
-    partners: tuple[str, ...] | None = None
-    id: str | None = None
-    extends: str | None = None
-    evidence: str | None = None
-    notified: tuple[Notified, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class NotifyMaintenance:
-    """Record that a partner had notice of a known window."""
-
-    maintenance: str
-    notified: Notified
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FinishMaintenance:
-    """The work of a running window ended; None means now."""
-
-    maintenance: str
-    at_us: int | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CancelMaintenance:
-    """Call a window off before its start."""
-
-    maintenance: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Exclude:
-    """Do not count a span, for all partners (None) or named ones."""
-
-    reason: ExclusionReason
-    services: tuple[str, ...]
-    start_us: int
-    end_us: int
-    evidence: str
-    partners: tuple[str, ...] | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Reverse:
-    """Take back an exclusion, an adjudication or an annulment."""
-
-    of: str
-    note: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Adjudicate:
-    """Rule on unknown time."""
-
-    service: str
-    start_us: int
-    end_us: int
-    verdict: Ruling
-    evidence: str
-    agreed_by: str | None = None
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Annul:
-    """Void the runs of a check and location stamped in a span: they were the monitor's own fault."""
-
-    service: str
-    check: str
-    location: str
-    start_us: int
-    end_us: int
-    note: str
-    id: str | None = None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class FileClaim:
-    """A partner claims the credit of a month of a service."""
-
-    partner: str
-    service: str
-    month: str
-    at_us: int | None = None
-
-
-Command = (
-    AnnounceMaintenance
-    | NotifyMaintenance
-    | FinishMaintenance
-    | CancelMaintenance
-    | Exclude
-    | Reverse
-    | Adjudicate
-    | Annul
-    | FileClaim
+from monitor.ledger.close import Closed, close, restate, touched_months
+from monitor.ledger.command import (
+    Adjudicate,
+    AnnounceMaintenance,
+    Annul,
+    CancelMaintenance,
+    CloseMonth,
+    Command,
+    Exclude,
+    FileClaim,
+    FinishMaintenance,
+    Notified,
+    NotifyMaintenance,
+    Reverse,
 )
+from monitor.ledger.month import Months
+from monitor.ledger.recurrence import RecurrenceError, expand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -161,22 +55,23 @@ def decide(
     command: Command,
     *,
     by: str,
-    restate: bool = False,
+    tz_version: str = "",
+    over_closed: bool = False,
 ) -> Decided | Refused:
     """The facts of a command at `months.now_us`, or why not. `by` is who decides.
 
-    A decision that touches a closed month is refused unless `restate` is given: it then stands on record for the next
-    version, and changes no closed one (CONTRACT 2.7).
+    A decision that touches a closed month is refused unless `over_closed` is given: it then stands on record for the
+    next version, and changes no closed one (CONTRACT 2.7).
     """
     if not by.strip():
         return Refused(reason="a decision needs its author")
-    desk = _Desk(months, by)
+    desk = _Desk(months, by, tz_version)
     try:
         decided = desk.handle(command)
     except _RefusedError as refusal:
         return Refused(reason=str(refusal))
     closed = touched_months(months, decided.facts)
-    if closed and not restate:
+    if closed and not over_closed:
         return Refused(
             reason=f"it touches closed months: {', '.join(closed)}; --restate records it for their next version",
         )
@@ -194,13 +89,14 @@ def _refuse(reason: str) -> _RefusedError:
 class _Desk:
     """Follows one command; every method either gives facts or refuses."""
 
-    def __init__(self, months: Months, by: str) -> None:
+    def __init__(self, months: Months, by: str, tz_version: str) -> None:
         self.months = months
         self.book = months.record.book
         self.now_us = months.now_us
         self.by = by
+        self.tz_version = tz_version
 
-    def handle(self, command: Command) -> Decided:
+    def handle(self, command: Command) -> Decided:  # noqa: C901 - one line a command
         match command:
             case AnnounceMaintenance():
                 return self.announce(command)
@@ -221,29 +117,46 @@ class _Desk:
                 return self.annul(command)
             case FileClaim():
                 return self.claim(command)
+            case CloseMonth():
+                return self.close(command)
 
     def announce(self, command: AnnounceMaintenance) -> Decided:
-        self.span(command.start_us, command.end_us)
+        first = self.span(command.start_us, command.end_us)
         self.services(command.services)
         self.partners(command.partners)
         if command.start_us <= self.now_us and not command.evidence:
             raise _refuse("the window has already begun; a window in the past needs evidence of what was agreed when")
         if command.extends is not None:
             self.window(command.extends)
-        window = facts.Maintenance(
-            id=self.free_id("m", command.id),
-            services=command.services,
-            partners=command.partners,
-            start_us=command.start_us,
-            end_us=command.end_us,
-            at_us=self.now_us,
-            summary=command.summary,
-            extends=command.extends,
-            by=self.by,
-            evidence=command.evidence,
-        )
-        notices = [self.notice(window, notified) for notified in command.notified]
-        return Decided(facts=(window, *notices), remarks=tuple(self.short_notice(window)))
+        id_ = self.free_id("m", command.id)
+        spans = (first,) if command.rule is None else self.recurring(command.rule, first)
+        decided: list[Fact] = []
+        remarks: list[str] = []
+        for number, span in enumerate(spans, 1):
+            window = facts.Maintenance(
+                id=id_ if command.rule is None else self.free_id("m", f"{id_}.{number}"),
+                services=command.services,
+                partners=command.partners,
+                start_us=span.start_us,
+                end_us=span.end_us,
+                at_us=self.now_us,
+                summary=command.summary,
+                extends=command.extends,
+                by=self.by,
+                evidence=command.evidence,
+            )
+            decided += [window, *(self.notice(window, notified) for notified in command.notified)]
+            remarks += self.short_notice(window)
+        return Decided(facts=tuple(decided), remarks=tuple(remarks))
+
+    def recurring(self, rule: str, first: Span) -> tuple[Span, ...]:
+        zones = {terms.zone for terms in self.months.record.agreements.terms}
+        if len(zones) != 1:
+            raise _refuse(f"a recurring window needs one contract zone to be read in; there are {len(zones)}")
+        try:
+            return expand(rule, first, self.months.basis.zone(zones.pop()))
+        except RecurrenceError as error:
+            raise _refuse(str(error)) from error
 
     def short_notice(self, window: facts.Maintenance) -> Iterable[str]:
         """Which partners cannot have their notice in time any more, unless it was given before."""
@@ -256,8 +169,8 @@ class _Desk:
             if needed_us is not None and window.start_us - self.now_us < needed_us:
                 left = format_seconds(max(0, window.start_us - self.now_us))
                 yield (
-                    f"{partner}: {left} s remain before its start, {format_seconds(needed_us)} s of notice are needed: "
-                    "it will not be excluded unless notice was given earlier"
+                    f"{window.id}, {partner}: {left} s remain before its start, {format_seconds(needed_us)} s of "
+                    "notice are needed: it will not be excluded unless notice was given earlier"
                 )
 
     def notice_needed_us(self, partner: str, service: str, at_us: int) -> int | None:
@@ -387,10 +300,7 @@ class _Desk:
 
     def claim(self, command: FileClaim) -> Decided:
         at_us = self.now_us if command.at_us is None else command.at_us
-        try:
-            month = Month.parse(command.month)
-        except MonthError as error:
-            raise _refuse(str(error)) from error
+        month = self.month(command.month)
         figures = self.months.figures(month, command.partner, command.service)
         if figures is None:
             raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
@@ -407,6 +317,23 @@ class _Desk:
             raise _refuse(f"the claim is late: its deadline was {format_instant(deadline_us, zone)}")
         fact = facts.Claim(partner=command.partner, service=command.service, month=str(month), at_us=at_us, by=self.by)
         return Decided(facts=(fact,))
+
+    def close(self, command: CloseMonth) -> Decided:
+        month = self.month(command.month)
+        ours = (self.months, month, command.partner, command.service)
+        if command.restate_reason is None:
+            done = close(*ours, by=self.by, tz_version=self.tz_version)
+        else:
+            done = restate(*ours, by=self.by, reason=command.restate_reason, tz_version=self.tz_version)
+        if not isinstance(done, Closed):
+            raise _refuse(f"{done.month} of {done.service} for {done.partner}: {done.reason}")
+        return Decided(facts=(done.fact,), remarks=(f"version {done.fact.version}, digest {done.fact.digest}",))
+
+    def month(self, text: str) -> Month:
+        try:
+            return Month.parse(text)
+        except MonthError as error:
+            raise _refuse(str(error)) from error
 
     def window(self, maintenance: str) -> Window:
         window = self.book.windows.get(maintenance)

@@ -33,10 +33,17 @@ def check_lists(book_or_entries: Iterable[object]) -> dict[str, list[CheckList]]
 
 @dataclass(slots=True)
 class _Tail:
-    """The end of a source's spans: the stamp of its newest item, and its spans that end after `kept_from_us`."""
+    """The end of a source's spans: the stamp of its newest item, and its spans that end at `kept_from_us` or later."""
 
     newest_us: int
+    kept_from_us: int
     spans: list[OutcomeSpan]
+
+    def precedes(self, start_us: int) -> bool:
+        """Whether a run stamped then can be put at the end. The last span may begin after the newest item's stamp,
+        where an annulment left a hole in a stated span.
+        """
+        return self.newest_us < start_us and (not self.spans or self.spans[-1].start_us < start_us)
 
 
 @dataclass(slots=True)
@@ -86,7 +93,7 @@ class Evidence:
             self._by_service.setdefault(source.service, set()).add(source)
             runs.sort(key=lambda run: run.start_us)
             tail = self._tails.get(source)
-            if tail is None or source in touched or runs[0].start_us <= tail.newest_us:
+            if tail is None or source in touched or not tail.precedes(runs[0].start_us):
                 _touch(touched, source, Span(runs[0].start_us, runs[-1].start_us + 1))
             else:
                 appended.append(self._append(source, tail, runs))
@@ -95,15 +102,26 @@ class Evidence:
     def tail(self, service: str, from_us: int) -> Mapping[SourceKey, Sequence[OutcomeSpan]]:
         """The spans of a service's sources that end after `from_us`; earlier ones are let go of.
 
-        Callers ask with instants that never go back.
+        Callers ask with instants that go back only after a start, when the first runs were taken in before time was
+        settled so far: then the store is read again.
         """
         found: dict[SourceKey, Sequence[OutcomeSpan]] = {}
         for source in self._by_service.get(service, ()):
             tail = self._tail(source, from_us)
-            while len(tail.spans) > 1 and tail.spans[0].end_us <= from_us:
+            self._reach_back(source, tail, from_us)
+            while len(tail.spans) > 1 and tail.spans[0].end_us < from_us:
                 del tail.spans[0]
+            tail.kept_from_us = from_us
             found[source] = tail.spans
         return found
+
+    def _reach_back(self, source: SourceKey, tail: _Tail, from_us: int) -> None:
+        """Read the spans before those that are held. A change still to be committed touches none of them."""
+        if from_us >= tail.kept_from_us:
+            return
+        held = {span.start_us for span in tail.spans}
+        earlier = self.store.spans_of(source, Span(from_us, tail.kept_from_us))
+        tail.spans[:0] = [span for span in earlier if span.start_us not in held and span.end_us < tail.kept_from_us]
 
     def _take(self, fact: object, touched: dict[SourceKey, Span]) -> None:
         if isinstance(fact, ChecksAdopted):
@@ -140,18 +158,19 @@ class Evidence:
         return tail
 
     def _load(self, source: SourceKey, from_us: int) -> _Tail:
-        spans = self.store.spans_of(source, Span(from_us, ALWAYS.end_us))
+        # One that ends at the instant is continued by a run stamped there.
+        spans = self.store.spans_of(source, Span(from_us - 1, ALWAYS.end_us))
         newest = self.store.run_before(source, ALWAYS.end_us)
         stamps = [span.start_us for span in self.store.stated(source, ALWAYS)]
         stamps += [newest.start_us] if newest else []
-        return _Tail(max(stamps, default=ALWAYS.start_us), spans)
+        return _Tail(max(stamps, default=ALWAYS.start_us), from_us, spans)
 
     def _rederive(self, source: SourceKey, within: Span) -> SpanChange:
         """The spans of a source around `within`, from its runs, merged with what stands on either side."""
         lists = self.lists.get(source.service, ())
         change = rederive(self.store, source, within, lists, self._book.annulled(source))
-        tail = self._load(source, min([within.start_us, *(span.start_us for span in change.written)]))
         gone = {*change.deleted, *(span.start_us for span in change.written)}
+        tail = self._load(source, min([within.start_us, *gone]))
         tail.spans = sorted([*(span for span in tail.spans if span.start_us not in gone), *change.written])
         self._tails[source] = tail
         return change

@@ -31,8 +31,8 @@ def _period(figures: Figures, zone: tzinfo) -> Iterator[str]:
     start, end = (format_instant(at, zone) for at in account.period)
     yield f"{figures.month}, {figures.service} for {figures.partner}, contract {figures.terms.contract}"
     yield f"T = {start} to {end} = {format_seconds(account.total_us)} s (whole calendar month in {figures.terms.zone})"
-    yield f"elapsed {format_seconds(account.elapsed_us)} s: up {format_seconds(account.up_us)} + down "
-    yield f"  {format_seconds(account.observed_us)} + unknown {format_seconds(account.unknown_us)}"
+    up, down, unknown = (format_seconds(us) for us in (account.up_us, account.observed_us, account.unknown_us))
+    yield f"elapsed {format_seconds(account.elapsed_us)} s = up {up} + down {down} + unknown {unknown}"
 
 
 def _down(account: Account, zone: tzinfo) -> Iterator[str]:

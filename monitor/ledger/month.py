@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import tzinfo
 from typing import Any
 
 from monitor.core.availability import account
@@ -12,6 +13,7 @@ from monitor.core.check import CheckList
 from monitor.core.evidence import outcome_spans
 from monitor.core.exclusion import excluded_for
 from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
+from monitor.core.instant import format_instant
 from monitor.core.month import Claims, Figures, Status, claim_status
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
@@ -191,7 +193,7 @@ class Months:
                 checkpoint=None,
                 restates=ground.restates,
                 incidents=(),
-                check_lists=[_written(entry) for entry in _lists_in(record, ground.service, period)],
+                check_lists=[_written(entry, zone) for entry in _lists_in(record, ground.service, period)],
                 locations=sorted({source.location for source in evidence}),
                 software=ground.software,
                 holidays=ground.holidays,
@@ -289,8 +291,8 @@ def _touches(span: Span, period: Span) -> bool:
     return span.overlaps(period) or period.contains(span.start_us)
 
 
-def _written(entry: CheckList) -> dict[str, Any]:
-    written = write_fact(ChecksAdopted(list=entry))
+def _written(entry: CheckList, zone: tzinfo) -> dict[str, Any]:
+    written = write_fact(ChecksAdopted(list=entry)) | {"at": format_instant(entry.at_us, zone)}
     return {name: value for name, value in written.items() if name not in {"type", "service"}}
 
 
