@@ -1,0 +1,395 @@
+"""The one transaction of a unit: runs, stated spans, sealed facts, derived spans, marks and outbox, or none of it.
+
+The row of `ledger` is locked first: it holds the head and the last arrival number, so that on PostgreSQL writers take
+turns and numbers appear in the order in which they were committed.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import orjson
+from sqlalchemy import (
+    BigInteger,
+    Connection,
+    Dialect,
+    Engine,
+    Insert,
+    and_,
+    column,
+    delete,
+    insert,
+    select,
+    update,
+    values,
+)
+from sqlalchemy.dialects import postgresql, sqlite
+
+from monitor.core.entry import Entry, Head, head_after, seal
+from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
+from monitor.storage import Committed, HeadMovedError, SpanChange, Unit
+from monitor.storage.errors import mapped
+from monitor.storage.reading import Backend, SourceIds, SqlReader
+from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
+from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
+
+KEYS_PER_QUERY = 400
+
+
+class SqlStore(SqlReader):
+    """A store opened by its owner: `monitor.storage.Store` over one writing connection and an engine of readers."""
+
+    def __init__(self, writer: Engine, readers: Engine, backend: Backend, *, release: Callable[[], None]) -> None:
+        super().__init__(readers, backend)
+        self._writer = writer
+        self._release = release
+        self._statements = Statements(writer.dialect)
+        self._turn = threading.Lock()
+
+    def commit(self, unit: Unit) -> Committed:
+        """Make a unit durable in one transaction (fsynced), or raise StoreError and change nothing."""
+        with self._transaction("commit to") as work:
+            return work.write(unit)
+
+    def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
+        """Replace all derived spans of a source: for imports and rebuilds."""
+        with self._transaction("rewrite the spans in") as work:
+            work.rewrite_spans(source, tuple(spans))
+
+    def close(self) -> None:
+        """Let go of the store, readers first, so that the last to leave is the one that may tidy up."""
+        super().close()
+        self._writer.dispose()
+        self._release()
+
+    @contextmanager
+    def _transaction(self, operation: str) -> Iterator[_Transaction]:
+        # A closed engine would connect again by itself, without the owner's lock.
+        assert not self._closed, "the store was closed"
+        new_sources: SourceIds = {}
+        # One connection, whichever threads commit: they take turns.
+        with self._turn, mapped(operation, self.target), self._writer.begin() as connection:
+            yield _Transaction(connection, self._statements, self._ids, new_sources, target=self.target)
+        self._ids.update(new_sources)
+
+
+class Statements:
+    """The statements of every batch, compiled once for an engine and bound by position, which drivers run fastest."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.dialect = dialect
+        runs, stated, spans, marks, outbox, contested, sources = (
+            _insert(dialect, table) for table in (RUNS, STATED, SPANS, MARKS, OUTBOX, CONTESTED, SOURCES)
+        )
+        self.insert_run = self._compiled(
+            runs.on_conflict_do_nothing(index_elements=["source", "start_us"]),
+            RUN_COLUMNS,
+        )
+        self.insert_stated = self._compiled(
+            stated.on_conflict_do_nothing(),
+            ("source", "start_us", "end_us", "outcome", "recorded_at_us"),
+        )
+        self.insert_contested = self._compiled(
+            contested.on_conflict_do_nothing(),
+            ("source", "start_us", "digest", "arrival", "origin", "recorded_at_us", "content"),
+        )
+        self.upsert_span = self._compiled(
+            spans.on_conflict_do_update(
+                index_elements=["source", "start_us"],
+                set_={"end_us": spans.excluded.end_us, "outcome": spans.excluded.outcome},
+            ),
+            ("source", "start_us", "end_us", "outcome"),
+        )
+        self.upsert_mark = self._compiled(
+            marks.on_conflict_do_update(
+                index_elements=["name"],
+                set_={"value": marks.excluded.value, "recorded_at_us": marks.excluded.recorded_at_us},
+            ),
+            ("name", "value", "recorded_at_us"),
+        )
+        self.insert_outbox = self._compiled(
+            outbox.on_conflict_do_nothing(index_elements=["key"]),
+            ("key", "channel", "kind", "payload", "at_us"),
+        )
+        self.insert_entry = self._compiled(
+            insert(ENTRIES),
+            ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data"),
+        )
+        self.insert_source = sources.on_conflict_do_nothing()
+
+    def _compiled(self, statement: Insert, columns: tuple[str, ...]) -> str:
+        compiled = statement.compile(dialect=self.dialect, column_keys=list(columns))
+        assert tuple(getattr(compiled, "positiontup", ())) == columns, "the parameters of a batch are bound by position"
+        return str(compiled)
+
+
+class _Transaction:
+    """One transaction at work: what it needs to know of the ledger, and the steps of writing a unit."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        statements: Statements,
+        known_sources: SourceIds,
+        new_sources: SourceIds,
+        *,
+        target: str,
+    ) -> None:
+        self._connection = connection.execution_options(preserve_rowcount=True)
+        self._statements = statements
+        self._known_sources = known_sources
+        self._new_sources = new_sources
+        self._target = target
+        self._head = Head()
+        self._arrival = 0
+        self._first_own_seq: int | None = None
+
+    def lock(self) -> None:
+        """Take the write lock and learn where the ledger stands."""
+        row = self._connection.execute(select(LEDGER).with_for_update()).mappings().one()
+        self._head = Head(seq=row["seq"], hash=row["hash"], epoch=row["epoch"], recorded_at_us=row["recorded_at_us"])
+        self._arrival = row["arrival"]
+        self._first_own_seq = row["first_own_seq"]
+
+    def write(self, unit: Unit) -> Committed:
+        """All of a unit."""
+        self.lock()
+        self._expect(unit.expected_head)
+        counted, disputed = self._apart(unit.runs, unit)
+        fresh, contested = self._write_runs(counted, unit.recorded_at_us, disputed=False)
+        kept = len(self._write_disputed(disputed, unit.recorded_at_us))
+        stated, kept_stated = self._write_stated(unit)
+        entries = self._write_facts(unit)
+        for change in unit.spans:
+            self._change_spans(change)
+        self._many(
+            self._statements.upsert_mark,
+            [(name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()],
+        )
+        self._many(
+            self._statements.insert_outbox,
+            [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in unit.outbox],
+        )
+        self._save()
+        return Committed(
+            head=self._head,
+            entries=entries,
+            fresh=tuple(fresh),
+            contested=tuple(contested),
+            fresh_stated=stated,
+            disputed=kept + kept_stated,
+            last_arrival=self._arrival,
+        )
+
+    def source_id(self, source: SourceKey, *, disputed: bool) -> int:
+        """The id of a source, made if it is new."""
+        key = (*source, disputed)
+        held = self._known_sources.get(key) or self._new_sources.get(key)
+        if held is None:
+            values = source._asdict() | {"counts": 0 if disputed else 1}
+            self._connection.execute(self._statements.insert_source, values)
+            matches = (SOURCES.c[name] == value for name, value in values.items())
+            held = self._connection.execute(select(SOURCES.c.id).where(*matches)).scalar_one()
+            self._new_sources[key] = held
+        return held
+
+    def rewrite_spans(self, source: SourceKey, spans: Sequence[OutcomeSpan]) -> None:
+        """All derived spans of a source, in place of those that are there."""
+        self.lock()
+        held = self.source_id(source, disputed=False)
+        self._connection.execute(delete(SPANS).where(SPANS.c.source == held))
+        self._write_spans(held, spans)
+
+    def _write_spans(self, held: int, spans: Sequence[OutcomeSpan]) -> None:
+        """Derived spans of a source, inserted or overwritten by their start."""
+        self._many(
+            self._statements.upsert_span,
+            [(held, span.start_us, span.end_us, span.outcome.value) for span in spans],
+        )
+
+    def _expect(self, head: Head | None) -> None:
+        if head is not None and (head.seq, head.hash) != (self._head.seq, self._head.hash):
+            cause = f"the ledger stands at entry {self._head.seq}, entry {head.seq} was expected"
+            raise HeadMovedError(
+                "commit to", self._target, cause, "somebody else wrote in between; read again and retry"
+            )
+
+    def _apart(self, runs: Sequence[Run], unit: Unit) -> tuple[Sequence[Run], Sequence[Run]]:
+        """The runs that count, and those kept for dispute: imports count only while all entries are imported."""
+        if unit.disputed:
+            return (), runs
+        if self._first_own_seq is None:
+            return runs, ()
+        late = [run for run in runs if run.origin is Origin.IMPORTED]
+        return ([run for run in runs if run.origin is not Origin.IMPORTED], late) if late else (runs, ())
+
+    def _write_runs(
+        self, runs: Sequence[Run], recorded_at_us: int, *, disputed: bool
+    ) -> tuple[Sequence[Run], list[RunKey]]:
+        if not runs:
+            return (), []
+        before = self._arrival
+        rows = self._rows(runs, recorded_at_us, disputed=disputed)
+        self._arrival += len(rows)
+        if self._many(self._statements.insert_run, rows) == len(rows):
+            return runs, []
+        query = select(RUNS.c.arrival).where(RUNS.c.arrival > before)
+        written = set(self._connection.execute(query).scalars())
+        repeated = [(run, row) for run, row in zip(runs, rows, strict=True) if row[0] not in written]
+        contested = self._settle(repeated)
+        lost = set(contested)
+        fresh = [run for run, row in zip(runs, rows, strict=True) if row[0] in written and run.key not in lost]
+        return fresh, contested
+
+    def _rows(self, runs: Sequence[Run], recorded_at_us: int, *, disputed: bool) -> list[RunRow]:
+        # The hot loop of the recorder: one dictionary look-up and one tuple a run.
+        known = self._known_sources
+        rows = []
+        for arrival, run in enumerate(runs, self._arrival + 1):
+            held = known.get((run.service, run.check, run.location, disputed))
+            if held is None:
+                held = self.source_id(run.source, disputed=disputed)
+            rows.append(run_row(run, arrival=arrival, source=held, recorded_at_us=recorded_at_us))
+        return rows
+
+    def _settle(self, repeated: Sequence[tuple[Run, RunRow]]) -> list[RunKey]:
+        """Compare runs whose key was there already; a key with another content becomes contested."""
+        there = self._there([(row[1], row[2]) for _, row in repeated])
+        contested: list[RunKey] = []
+        for run, row in repeated:
+            key = (row[1], row[2])
+            held = there[key]
+            if same_said(held, row):
+                continue
+            origins = (held[12], row[12])
+            if held[14]:
+                self._keep_contents((row, None))
+                there[key] = self._replace(held, contested_row(held, arrival=held[0], origins=origins))
+            else:
+                self._keep_contents((held, held[0]), (row, None))
+                self._arrival += 1
+                there[key] = self._replace(held, contested_row(held, arrival=self._arrival, origins=origins))
+                contested.append(run.key)
+        return contested
+
+    def _there(self, keys: Sequence[tuple[int, int]]) -> dict[tuple[int, int], RunRow]:
+        """The rows that stand at these (source, start)."""
+        found: dict[tuple[int, int], RunRow] = {}
+        for first in range(0, len(keys), KEYS_PER_QUERY):
+            # A join on the keys: written as a list of pairs, SQLite would walk the whole index.
+            wanted = (
+                values(column("source", BigInteger), column("start_us", BigInteger), name="given")
+                .data(keys[first : first + KEYS_PER_QUERY])
+                .cte("wanted")
+            )
+            query = select(*(RUNS.c[name] for name in RUN_COLUMNS)).select_from(
+                wanted.join(RUNS, and_(RUNS.c.source == wanted.c.source, RUNS.c.start_us == wanted.c.start_us)),
+            )
+            found |= {(row[1], row[2]): tuple(row) for row in self._connection.execute(query)}
+        return found
+
+    def _keep_contents(self, *contents: tuple[RunRow, int | None]) -> None:
+        kept = []
+        for row, arrival in contents:
+            digest, data = content(row)
+            kept.append((row[1], row[2], digest, arrival, row[12], row[13], data))
+        self._many(self._statements.insert_contested, kept)
+
+    def _replace(self, held: RunRow, row: RunRow) -> RunRow:
+        values = dict(zip(RUN_COLUMNS, row, strict=True))
+        self._connection.execute(update(RUNS).where(RUNS.c.arrival == held[0]).values(values))
+        return row
+
+    def _write_disputed(self, runs: Sequence[Run], recorded_at_us: int) -> Sequence[Run]:
+        """Keep late imports beside the record, but for those that the record holds already."""
+        counted = [(run, (self._known(run.source), run.start_us)) for run in runs]
+        there = self._there([(held, start_us) for _, (held, start_us) in counted if held is not None])
+        rest = []
+        for run, (held, start_us) in counted:
+            same = held is not None and (held, start_us) in there
+            row = run_row(run, arrival=0, source=held or 0, recorded_at_us=recorded_at_us)
+            if not (same and held is not None and same_said(there[held, start_us], row)):
+                rest.append(run)
+        return self._write_runs(rest, recorded_at_us, disputed=True)[0]
+
+    def _known(self, source: SourceKey) -> int | None:
+        held = self._known_sources.get((*source, False))
+        if held is None:
+            matches = (SOURCES.c[name] == value for name, value in source._asdict().items())
+            held = self._connection.execute(select(SOURCES.c.id).where(*matches, SOURCES.c.counts == 1)).scalar()
+        return held
+
+    def _write_stated(self, unit: Unit) -> tuple[int, int]:
+        """How many stated spans were new, and how many of those were kept for dispute."""
+        if not unit.stated:
+            return 0, 0
+        disputed = unit.disputed or self._first_own_seq is not None
+        stated = [span for span in unit.stated if not (disputed and self._is_stated(span))]
+        rows = [
+            (
+                self.source_id(span.source, disputed=disputed),
+                span.start_us,
+                span.end_us,
+                span.outcome.value,
+                unit.recorded_at_us,
+            )
+            for span in stated
+        ]
+        new = self._many(self._statements.insert_stated, rows)
+        return (0, new) if disputed else (new, 0)
+
+    def _is_stated(self, span: StatedSpan) -> bool:
+        held = self._known(span.source)
+        query = select(STATED.c.source).where(
+            STATED.c.source == held,
+            STATED.c.start_us == span.start_us,
+            STATED.c.end_us == span.end_us,
+            STATED.c.outcome == span.outcome.value,
+        )
+        return held is not None and self._connection.execute(query).first() is not None
+
+    def _write_facts(self, unit: Unit) -> tuple[Entry, ...]:
+        entries = []
+        for fact in unit.facts:
+            entry = seal(fact, head=self._head, origin=unit.origin, now_us=unit.recorded_at_us)
+            self._head = head_after(entry)
+            entries.append(entry)
+        if entries and unit.origin is not Origin.IMPORTED and self._first_own_seq is None:
+            self._first_own_seq = entries[0].seq
+        self._many(
+            self._statements.insert_entry,
+            [(e.seq, e.type, e.origin.value, e.recorded_at_us, e.epoch, e.prev, e.hash, e.data) for e in entries],
+        )
+        return tuple(entries)
+
+    def _change_spans(self, change: SpanChange) -> None:
+        held = self.source_id(change.source, disputed=False)
+        for first in range(0, len(change.deleted), KEYS_PER_QUERY):
+            starts = change.deleted[first : first + KEYS_PER_QUERY]
+            self._connection.execute(delete(SPANS).where(SPANS.c.source == held, SPANS.c.start_us.in_(starts)))
+        self._write_spans(held, change.written)
+
+    def _save(self) -> None:
+        self._connection.execute(
+            update(LEDGER).values(
+                arrival=self._arrival,
+                seq=self._head.seq,
+                hash=self._head.hash,
+                epoch=self._head.epoch,
+                recorded_at_us=self._head.recorded_at_us,
+                first_own_seq=self._first_own_seq,
+            ),
+        )
+
+    def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
+        """Run a compiled statement for many rows; how many rows it changed."""
+        if not rows:
+            return 0
+        return self._connection.exec_driver_sql(statement, list(rows)).rowcount
+
+
+def _insert(dialect: Dialect, table: Any) -> Any:  # noqa: ANN401 - the two dialects' inserts share what is used here
+    return {"sqlite": sqlite.insert, "postgresql": postgresql.insert}[dialect.name](table)
