@@ -1,0 +1,188 @@
+"""What came, decoded once for all assertions and extractions of a step; and the bounded questions asked of it.
+
+JSONPath is RFC 9535. The plain paths that most checks use (`$.a.b[0]`) are answered here; the library is loaded only
+for others. Regular expressions run in the `regex` library with a time limit and without the GIL, off the loop on long
+texts, as a pattern and a hostile text together may take for ever (FAULTS 2.D).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import codecs
+import functools
+import json
+import re
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from probes import InconclusiveReason, OwnFault
+
+MAX_JSON = 4 << 20
+_INLINE = 8_192  # characters or nodes' bytes that are searched on the loop itself
+_INLINE_S = 0.01
+_PATTERN_S = 0.5
+_PLAIN_PATH = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,8})\])*")
+_PLAIN_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
+_CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
+
+
+class NotJsonError(ValueError):
+    """The body is no JSON text; the message says where it stops being one."""
+
+
+class Answer:
+    """The facts of one probe. `text` and `json` are made when first asked for."""
+
+    __slots__ = ("_json", "_text", "facts")
+
+    def __init__(self, facts: Mapping[str, Any]) -> None:
+        self.facts = facts
+        self._text: str | None = None
+        self._json: tuple[Any] | None = None
+
+    @property
+    def body(self) -> bytes:
+        """The body in bytes; empty for a kind without."""
+        body: bytes = self.facts.get("body", b"")
+        return body
+
+    def header(self, name: str) -> str | None:
+        """All values of a header joined by `, `, or None without it."""
+        wanted = name.lower().encode()
+        headers = self.facts.get("headers", ())
+        values = [value.decode("utf-8", "replace") for key, value in headers if key.lower() == wanted]
+        return ", ".join(values) if values else None
+
+    @property
+    def text(self) -> str:
+        """The body as text: in the charset it names, else UTF-8; undecodable bytes become U+FFFD."""
+        if self._text is None:
+            self._text = self._decoded()
+        return self._text
+
+    def _decoded(self) -> str:
+        named = _CHARSET.search(self.header("content-type") or "")
+        try:
+            name = codecs.lookup(named[1]).name if named else "utf-8"
+            return self.body.decode(name, "replace")
+        except (LookupError, UnicodeError):
+            return self.body.decode("utf-8", "replace")
+
+    @property
+    def json(self) -> Any:  # noqa: ANN401 - a JSON value
+        """The body as JSON; NotJsonError with the place otherwise."""
+        if self._json is None:
+            self._json = (self._parsed(),)
+        return self._json[0]
+
+    def _parsed(self) -> Any:  # noqa: ANN401 - a JSON value
+        if len(self.body) > MAX_JSON:
+            raise NotJsonError(f"the body is longer than the {MAX_JSON >> 20} MiB that are read as JSON")
+        try:
+            return _decoder().decode(self.body.decode(json.detect_encoding(self.body)))
+        except RecursionError:
+            raise NotJsonError("the body is JSON nested too deeply") from None
+        except json.JSONDecodeError as error:
+            raise NotJsonError(
+                f"the body is no JSON: {error.msg} at line {error.lineno} column {error.colno}"
+            ) from None
+        except ValueError as error:  # not UTF-8, NaN, an integer of thousands of digits
+            what = str(error) if isinstance(error, _ConstantError) else "it cannot be decoded"
+            raise NotJsonError(f"the body is no JSON: {what}") from None
+
+    async def query(self, path: str) -> list[Any]:
+        """The values at a JSONPath, in document order; NotJsonError."""
+        document = self.json
+        plain = plain_steps(path)
+        if plain is not None:
+            return _walk(document, plain)
+        compiled = compile_path(path)
+        if len(self.body) <= _INLINE:
+            return list(compiled.findall(document))
+        return await asyncio.get_running_loop().run_in_executor(None, lambda: list(compiled.findall(document)))
+
+
+class _ConstantError(ValueError):
+    pass
+
+
+@functools.cache
+def _decoder() -> json.JSONDecoder:
+    return json.JSONDecoder(parse_constant=_no_constant)
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise _ConstantError(f"{name} is no JSON value")
+
+
+@functools.lru_cache(maxsize=1024)
+def plain_steps(path: str) -> tuple[str | int, ...] | None:
+    """The names and indexes of a path that consists of nothing else; None for any other path."""
+    if not _PLAIN_PATH.fullmatch(path):
+        return None
+    return tuple(int(index) if index else name for name, index in _PLAIN_STEP.findall(path))
+
+
+def _walk(value: Any, steps: tuple[str | int, ...]) -> list[Any]:  # noqa: ANN401 - a JSON value
+    for step in steps:
+        if isinstance(step, str):
+            if not isinstance(value, dict) or step not in value:
+                return []
+        elif not isinstance(value, list) or step >= len(value):
+            return []
+        value = value[step]
+    return [value]
+
+
+@functools.lru_cache(maxsize=1024)
+def compile_path(path: str) -> Any:  # noqa: ANN401 - the library's compiled query
+    """A compiled RFC 9535 query; ValueError saying where it is wrong."""
+    # Loaded only for paths that are not plain: 39 ms and some MiB that most monitors never need.
+    import jsonpath  # noqa: PLC0415
+
+    environment = jsonpath.JSONPathEnvironment(strict=True)
+    for function in ("match", "search"):  # regular expressions without a time limit, on what a target sent
+        environment.function_extensions.pop(function, None)
+    try:
+        return environment.compile(path)
+    except jsonpath.JSONPathError as error:
+        reason = str(error).splitlines()[0]
+        raise ValueError(f"{path!r} is no JSONPath (RFC 9535): {reason}") from None
+
+
+def check_path(path: str) -> str:
+    """`path` if it is a JSONPath, ValueError otherwise."""
+    if not path.startswith("$"):
+        raise ValueError(f'{path!r} is no JSONPath: it begins with "$", like $.token')
+    if plain_steps(path) is None:
+        compile_path(path)
+    return path
+
+
+@functools.lru_cache(maxsize=1024)
+def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - the library's pattern
+    """A compiled pattern; ValueError saying where it is wrong."""
+    import regex  # noqa: PLC0415 - 2.9 MiB, loaded only where a check has a pattern
+
+    try:
+        return regex.compile(pattern)
+    except regex.error as error:
+        raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
+
+
+async def search(pattern: str, text: str) -> Any:  # noqa: ANN401 - the library's match or None
+    """The first match of `pattern` in `text`; OwnFault if that takes longer than half a second: it proves nothing."""
+    compiled = compile_pattern(pattern)
+    if len(text) <= _INLINE:
+        try:
+            return compiled.search(text, timeout=_INLINE_S)
+        except TimeoutError:
+            pass  # worth the long way
+    find = functools.partial(compiled.search, text, timeout=_PATTERN_S, concurrent=True)
+    try:
+        return await asyncio.get_running_loop().run_in_executor(None, find)
+    except TimeoutError:
+        raise OwnFault(
+            InconclusiveReason.INTERNAL,
+            f"the pattern {pattern!r} took over {_PATTERN_S} s on the answer: write one that needs no backtracking",
+        ) from None

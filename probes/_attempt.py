@@ -1,0 +1,254 @@
+"""One attempt at a transaction: its steps in order, what they showed, and the steps of `finally`."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from probes import (
+    Context,
+    FailReason,
+    InconclusiveReason,
+    Notes,
+    Outcome,
+    OwnFault,
+    Phase,
+    ProbeError,
+    Result,
+    StepTrace,
+    load,
+    template,
+)
+from probes._answer import Answer
+from probes._judge import Failed, Judge, shown
+from probes._steps import Spec, Step, finally_budget_ns
+from probes.extract import extract
+from probes.secret import MASK, Scrubber
+
+LATE_NS = 100_000_000
+_MAX_MESSAGE = 1_000
+_PROVED_BY_WORDS = frozenset({FailReason.HTTP_STATUS, FailReason.ASSERTION, FailReason.SCRIPT})
+
+
+async def run(spec: Spec, ctx: Context) -> Result:
+    """One attempt. Exceptions but ProbeError and OwnFault pass through: they are INTERNAL, the caller says so."""
+    attempt = _Attempt(spec, ctx)
+    try:
+        ending = await attempt.steps()
+    except asyncio.CancelledError:
+        raise
+    except BaseException:
+        await attempt.finals()
+        raise
+    return await attempt.result(ending)
+
+
+class _Ending(NamedTuple):
+    """How the steps ended."""
+
+    outcome: Outcome
+    reason: FailReason | InconclusiveReason | None = None
+    step: str | None = None
+    message: str | None = None
+
+
+class _Failure(Exception):  # noqa: N818 - carries the failed assertions up to the trace
+    def __init__(self, failed: list[Failed]) -> None:
+        super().__init__(failed)
+        self.failed = failed
+
+
+class _Attempt:
+    """One attempt under way: its traces, its scrubber, the sum of its phases."""
+
+    def __init__(self, spec: Spec, ctx: Context) -> None:
+        self._spec, self._ctx = spec, ctx
+        self._timeout_ns = max(ctx.deadline_ns - ctx.now_ns(), 0)
+        self._scrubber = Scrubber()
+        ctx.secret = self._scrubber.watch(ctx.secret)
+        self._expander = template.Expander(ctx.secret, ctx.variables)
+        self._total: dict[Phase, int] = {}
+        self._facts: Mapping[str, Any] = {}
+        self.traces: list[StepTrace] = []
+
+    async def steps(self) -> _Ending:
+        """All steps up to the first that fails."""
+        for step in self._spec.steps:
+            ended = await self._ended_by(step)
+            if ended is not None:
+                return ended
+        return _Ending(Outcome.PASS)
+
+    async def result(self, ending: _Ending) -> Result:
+        """The whole of it, after the steps of `finally`."""
+        phases_ns, facts, tainted = self._total, self._facts, self._ctx.tainted
+        await self.finals()
+        return Result(
+            outcome=ending.outcome,
+            reason=ending.reason,
+            step=ending.step,
+            message=ending.message,
+            phases_ns=phases_ns,
+            facts=facts,
+            steps=tuple(self.traces),
+            tainted=tainted,
+        )
+
+    async def _ended_by(self, step: Step) -> _Ending | None:
+        """How this step ends the attempt, None if it goes on."""
+        try:
+            await self._step(step)
+        except ProbeError as failure:
+            return self._failed(step, failure.reason, failure.message)
+        except OwnFault as fault:
+            return self._inconclusive(step, fault.reason, fault.message)
+        except _Failure as failure:
+            first = failure.failed[0]
+            more = f" (and {len(failure.failed) - 1} more)" if len(failure.failed) > 1 else ""
+            if first.id == f"{step.name}.time" and self._ctx.tainted:
+                return self._inconclusive(step, InconclusiveReason.STALLED, first.message)
+            return self._failed(step, first.reason, first.message + more)
+        return None
+
+    def _failed(self, step: Step, reason: FailReason, message: str) -> _Ending:
+        if self._ctx.tainted and reason not in _PROVED_BY_WORDS:
+            return self._inconclusive(step, InconclusiveReason.STALLED, f"the monitor itself stood still: {message}")
+        return _Ending(Outcome.FAIL, reason, step.name, self._clean(message))
+
+    def _inconclusive(self, step: Step, reason: InconclusiveReason, message: str) -> _Ending:
+        return _Ending(Outcome.INCONCLUSIVE, reason, step.name, self._clean(message))
+
+    def _clean(self, message: str) -> str:
+        clean = "".join(c if c.isprintable() else " " for c in self._scrubber.scrub(message))
+        return clean if len(clean) <= _MAX_MESSAGE else clean[:_MAX_MESSAGE] + "…"
+
+    async def _step(self, step: Step, *, final: bool = False) -> None:
+        """Probe, judge, extract; the trace is written whatever happens."""
+        ctx = self._ctx
+        ctx.phases_ns, ctx.notes = {}, Notes()
+        start_ns = ctx.now_ns()
+        end_ns: int | None = None
+        trouble: tuple[str, tuple[str, ...]] | None = None
+        extracted: dict[str, Any] = {}
+        watch = _TimeWatch(step, ctx, start_ns)
+        try:
+            self._check_time(start_ns)
+            result: Result = await load(step.kind).probe(step.spec, ctx)
+            end_ns = ctx.now_ns()
+            watch.stop()
+            self._facts = {**result.facts, "duration_ns": end_ns - start_ns}
+            extracted = await self._examine(step, self._facts)
+            ctx.variables.update(extracted)
+        except (ProbeError, OwnFault) as error:
+            trouble = error.message, ()
+            raise
+        except _Failure as failure:
+            trouble = failure.failed[0].message, tuple(f.id for f in failure.failed)
+            raise
+        finally:
+            watch.stop()
+            duration_ns = (end_ns or ctx.now_ns()) - start_ns
+            self.traces.append(self._trace(step, duration_ns, trouble, extracted, final=final))
+            for phase, spent_ns in ctx.phases_ns.items():
+                self._total[phase] = self._total.get(phase, 0) + spent_ns
+
+    def _check_time(self, now_ns: int) -> None:
+        """No step begins after the deadline; one missed by far, with nothing waiting on it, is our own stall."""
+        over_ns = now_ns - self._ctx.deadline_ns
+        if over_ns < 0:
+            return
+        self._ctx.tainted = self._ctx.tainted or over_ns > LATE_NS
+        raise ProbeError(FailReason.TIMEOUT, "no time was left to begin")
+
+    async def _examine(self, step: Step, facts: Mapping[str, Any]) -> dict[str, Any]:
+        answer = Answer(facts)
+        judge = Judge(step.name, answer, self._expander, self._scrubber.scrub)
+        await judge.judge(step.expect)
+        if judge.failed:
+            raise _Failure(judge.failed)
+        values = await extract(step.extract, answer)
+        for name in values.keys() & self._spec.confidential:
+            self._scrubber.remember(template.as_text(values[name]))
+        return values
+
+    def _trace(
+        self,
+        step: Step,
+        duration_ns: int,
+        trouble: tuple[str, tuple[str, ...]] | None,
+        extracted: Mapping[str, Any],
+        *,
+        final: bool,
+    ) -> StepTrace:
+        notes = self._ctx.notes
+        target: str = load(step.kind).target(step.spec)
+        return StepTrace(
+            name=step.name,
+            kind=step.kind,
+            duration_ns=duration_ns,
+            phases_ns=self._ctx.phases_ns,
+            target=target,
+            http_status=notes.http_status,
+            cert_not_after_s=notes.cert_not_after_s,
+            failed_assertions=trouble[1] if trouble else (),
+            error=self._clean(trouble[0]) if trouble else None,
+            final=final,
+            redirects=tuple(self._clean(url) for url in notes.redirects),
+            extracted={name: self._show(name, value) for name, value in extracted.items()},
+        )
+
+    def _show(self, name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
+        return MASK if name in self._spec.confidential else shown(template.as_text(value), self._scrubber.scrub)
+
+    async def finals(self) -> None:
+        """The steps of `finally`, on time of their own; nothing in them ends or changes the attempt."""
+        if not self._spec.finally_:
+            return
+        self._total = {}  # the phases of the attempt are those of its steps
+        self._ctx.deadline_ns = self._ctx.now_ns() + finally_budget_ns(self._timeout_ns)
+        for step in self._spec.finally_:
+            missing = sorted(step.variables - self._ctx.variables.keys())
+            if missing:
+                self._skip(step, f"skipped: {', '.join(missing)} was never extracted")
+                continue
+            await self._ended_by_nothing(step)
+
+    async def _ended_by_nothing(self, step: Step) -> None:
+        try:
+            await self._step(step, final=True)
+        except (ProbeError, OwnFault, _Failure):
+            return  # it stands in the trace
+
+    def _skip(self, step: Step, why: str) -> None:
+        self._ctx.phases_ns, self._ctx.notes = {}, Notes()
+        self.traces.append(self._trace(step, 0, (why, ()), {}, final=True))
+
+
+class _TimeWatch:
+    """Looks at the clock when a step's `time` limit ends: if that look comes late, the loop stood still meanwhile."""
+
+    __slots__ = ("_at_ns", "_ctx", "_timer")
+
+    def __init__(self, step: Step, ctx: Context, start_ns: int) -> None:
+        self._timer: asyncio.TimerHandle | None = None
+        limit = step.expect.time
+        if limit is not None:
+            self._ctx = ctx
+            self._at_ns = start_ns + limit.limit * 1_000
+            self._timer = asyncio.get_running_loop().call_later(limit.limit / 1e6, self._look)
+
+    def _look(self) -> None:
+        self._timer = None
+        self._taint()
+
+    def _taint(self) -> None:
+        if self._ctx.now_ns() - self._at_ns > LATE_NS:
+            self._ctx.tainted = True
+
+    def stop(self) -> None:
+        """The step is over. A look that is overdue never came: the loop stood still up to now."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+            self._taint()

@@ -1,0 +1,251 @@
+"""One HTTP/1.1 exchange on an open connection: the request's bytes out, one bounded response in.
+
+httptools (llhttp) parses. Everything that a hostile peer could make endless has a bound: the head, the framing between
+two pieces of body, interim responses, the body after decompression; time is the connection's deadline. Anything that is
+no well-formed response is ProbeError(PROTOCOL) with what was wrong.
+"""
+
+from __future__ import annotations
+
+import zlib
+from dataclasses import dataclass, field
+from typing import Any
+
+import httptools
+
+from probes import Context, FailReason, Phase, ProbeError, Stream
+from probes._stream import READ_BYTES, give_way
+
+MAX_FRAMING = 65_536  # bytes without one of body: the head, trailers, chunk extensions
+MAX_HEADERS = 256
+MAX_INTERIM = 8
+_SLICE = 256 * 1024  # of decompressed body, between two turns of the loop
+_GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+
+Headers = list[tuple[bytes, bytes]]
+
+
+@dataclass(slots=True)
+class Response:
+    """A whole response. `headers` are as sent, in order; `body` is decompressed; `wire_bytes` counts the head too."""
+
+    status: int = 0
+    headers: Headers = field(default_factory=list)
+    body: bytes = b""
+    wire_bytes: int = 0
+
+    def header(self, name: bytes) -> str | None:
+        """The first value of the header `name` (lower case), or None."""
+        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), None)
+
+
+def _broken(message: str) -> ProbeError:
+    return ProbeError(FailReason.PROTOCOL, message)
+
+
+class _Reader:
+    """The parser's callbacks and what they have seen of one response."""
+
+    __slots__ = (
+        "_has_body",
+        "complete",
+        "framing",
+        "header_count",
+        "interim",
+        "parser",
+        "pieces",
+        "response",
+        "started",
+    )
+
+    def __init__(self, *, has_body: bool) -> None:
+        self._has_body = has_body
+        self.parser: Any = httptools.HttpResponseParser(self)
+        self.response = Response()
+        self.pieces: list[bytes] = []  # of the body as it came, not yet taken
+        self.framing = self.header_count = self.interim = 0
+        self.complete = self.started = False
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        self.header_count += 1
+        if not self.started:
+            self.response.headers.append((name, value))
+
+    def on_headers_complete(self) -> None:
+        status = self.parser.get_status_code()
+        self.response.status = status
+        if status >= 200:  # noqa: PLR2004 - below are interim responses
+            self.started = True
+            self.complete = not self._has_body
+            return
+        self.interim += 1
+        self.response.headers.clear()
+
+    def on_body(self, piece: bytes) -> None:
+        if piece:
+            self.pieces.append(piece)
+
+    def on_message_complete(self) -> None:
+        if self.started:
+            self.complete = True
+
+    def feed(self, data: bytes) -> None:
+        """One piece off the wire; ProbeError(PROTOCOL) when it breaks the protocol or a bound."""
+        try:
+            self.parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise _broken("the server switched protocols, which was not asked for") from None
+        except httptools.HttpParserError as error:
+            if not self.complete:  # what follows a complete response is nobody's
+                raise _broken(f"malformed response: {_said(error)}") from None
+        self.framing = 0 if self.pieces else self.framing + len(data)
+        if self.header_count > MAX_HEADERS:
+            raise _broken(f"over {MAX_HEADERS} headers")
+        if self.complete:
+            return
+        if self.framing > MAX_FRAMING:
+            raise _broken(f"over {MAX_FRAMING} bytes of {'framing' if self.started else 'headers'} without any body")
+        if self.interim > MAX_INTERIM:
+            raise _broken(f"over {MAX_INTERIM} interim responses")
+
+    def release(self) -> None:
+        """Break the circle of parser and callbacks, so that no probe leaves work for the garbage collector."""
+        self.parser = None
+
+    def ends_with_the_connection(self) -> bool:
+        """True if the response says neither how long it is nor that it comes in chunks (RFC 9112, 6.3)."""
+        framed = {b"content-length", b"transfer-encoding"}
+        return self.started and not any(name.lower() in framed for name, _ in self.response.headers)
+
+    def check_encoding(self) -> None:
+        """No transfer coding but chunked: no other was asked for."""
+        coding = self.response.header(b"transfer-encoding")
+        if coding is not None and coding.strip().lower() != "chunked":
+            raise _broken(f"transfer-encoding {coding[:40]!r} was not asked for")
+
+
+def _said(error: Exception) -> str:
+    text = str(error)
+    return text[:1].lower() + text[1:200]
+
+
+class _Body:
+    """Decodes the body and keeps at most `limit` bytes of it."""
+
+    __slots__ = ("_decoder", "_ended", "_first", "_limit", "data")
+
+    def __init__(self, limit: int) -> None:
+        self._limit = limit
+        self._decoder: zlib._Decompress | None = None
+        self._first = True
+        self._ended = False
+        self.data = bytearray()
+
+    async def take(self, pieces: list[bytes], response: Response) -> None:
+        """Add pieces off the wire; ProbeError(PROTOCOL) over the limit or when they do not decompress."""
+        if self._first:
+            self._first = False
+            self._choose(response.header(b"content-encoding"), pieces[0])
+        if self._decoder is None:
+            self.data += b"".join(pieces)
+            self._check()
+            return
+        await self._inflate(self._decoder, b"".join(pieces))
+
+    def _choose(self, encoding: str | None, start: bytes) -> None:
+        match (encoding or "identity").strip().lower():
+            case "identity" | "":
+                return
+            case "gzip" | "x-gzip":
+                self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
+            case "deflate":  # zlib's format by the RFC, the bare one by old habit; a zlib header is 0x?8
+                self._decoder = zlib.decompressobj(zlib.MAX_WBITS if start[0] & 0x0F == 8 else -zlib.MAX_WBITS)  # noqa: PLR2004 - the method "deflate"
+            case other:
+                raise _broken(f"content-encoding {other[:40]!r} was not asked for")
+
+    async def _inflate(self, decoder: zlib._Decompress, data: bytes) -> None:
+        if self._ended:
+            raise _broken("the compressed body has bytes after its end")
+        while data:
+            try:
+                out = decoder.decompress(data, min(_SLICE, self._limit + 1 - len(self.data)))
+            except zlib.error:
+                raise _broken("the body does not decompress") from None
+            self.data += out
+            self._check()
+            data = decoder.unconsumed_tail
+            if data:
+                await give_way()
+        self._ended = decoder.eof
+        if decoder.unused_data:
+            raise _broken("the compressed body has bytes after its end")
+
+    def _check(self) -> None:
+        if len(self.data) > self._limit:
+            raise _broken(f"body over {readable_size(self._limit)}")
+
+    def finish(self) -> bytes:
+        """The whole body; ProbeError(PROTOCOL) if its compression breaks off."""
+        if self._decoder is not None and not self._ended:
+            self.data += self._decoder.flush()
+            self._check()
+            if not self._decoder.eof:
+                raise _broken("the compressed body breaks off")
+        return bytes(self.data)
+
+
+def readable_size(size: int) -> str:
+    """A size in bytes as it is written in the settings."""
+    for unit, factor in (("MiB", 1 << 20), ("KiB", 1 << 10)):
+        if size % factor == 0 and size:
+            return f"{size // factor} {unit}"
+    return f"{size} bytes"
+
+
+async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bool, max_body: int) -> Response:
+    """Send `request`, read its response. `has_body` is false for HEAD. Times the phases processing and transfer."""
+    start_ns = ctx.now_ns()
+    first_ns = 0
+    reader = _Reader(has_body=has_body)
+    body = _Body(max_body)
+    try:
+        await stream.send(request)
+        while not reader.complete:
+            data = await stream.receive(READ_BYTES)
+            if not first_ns:
+                first_ns = ctx.now_ns()
+            if not data:
+                _end(reader)
+                break
+            reader.response.wire_bytes += len(data)
+            started = reader.started
+            reader.feed(data)
+            if reader.started and not started:
+                ctx.notes.http_status = reader.response.status
+                reader.check_encoding()
+            if reader.pieces:
+                pieces, reader.pieces = reader.pieces, []
+                await body.take(pieces, reader.response)
+        reader.response.body = body.finish()
+        return reader.response
+    finally:
+        reader.release()
+        end_ns = ctx.now_ns()
+        ctx.add_phase(Phase.PROCESSING, (first_ns or end_ns) - start_ns)
+        ctx.add_phase(Phase.TRANSFER, end_ns - (first_ns or end_ns))
+
+
+def _end(reader: _Reader) -> None:
+    """The connection ended: the end of the body only if nothing else marks that."""
+    if reader.ends_with_the_connection():
+        return
+    if not reader.response.wire_bytes:
+        raise _broken("the server closed the connection without an answer")
+    raise _broken(f"the connection closed in the middle of the {'body' if reader.started else 'headers'}")
+
+
+def request_bytes(method: str, target: str, headers: list[tuple[str, str]], body: bytes) -> bytes:
+    """A request as it goes on the wire. Nothing in the head may hold a control character: the caller has checked."""
+    lines = [f"{method} {target} HTTP/1.1"]
+    lines += [f"{name}: {value}" for name, value in headers]
+    return "\r\n".join(lines).encode() + b"\r\n\r\n" + body

@@ -1,0 +1,154 @@
+"""The probe kind `dns`: ask one server one question, over UDP or TCP, and say what it answered.
+
+Facts for `expect` and `extract`: `rcode`, `records` (their data), `body` (as JSON: `rcode`, `authoritative` and
+`records`, each with `name`, `type`, `ttl`, `data`), `size`, `duration_ns`. Nothing is cached and nothing repeated: one
+fresh socket with a random port and a random id for each question.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+import secrets
+import struct
+from dataclasses import dataclass, field
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator
+
+from probes import Context, FailReason, Outcome, Phase, ProbeError, Result, Route, Stream, _dns_codec, template
+from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Line, split_host_port
+
+EXPECTS = frozenset({"json", "size", "time"})
+_PORT = 53
+_MAX_MESSAGE = 65_535
+_MAX_STRAY = 100
+
+RecordType = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"]
+Rcode = Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"]
+
+
+def server(value: Any) -> Any:  # noqa: ANN401 - anything from YAML
+    """`host` or `host:port`; 53 without one. A bare IPv6 address may go without brackets."""
+    if not isinstance(value, str):
+        return value
+    if value.count(":") > 1 and not value.startswith("["):
+        return f"[{value}]:{_PORT}"
+    return value if ":" in value.rpartition("]")[2] else f"{value}:{_PORT}"
+
+
+def dns_name(text: str) -> str:
+    """A name that can be asked for; marks are judged when they are known."""
+    if template.is_fixed(text):
+        _dns_codec.encode_name(text)
+    return text
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The settings of `dns`: `query` (a name) of `type`, asked of `server` (host or host:port).
+
+    `rcode` is what is expected, NOERROR by default. `recursive` asks the server to ask others. A truncated answer is
+    asked for again over TCP, as every resolver does; `tcp: true` begins there.
+    """
+
+    __pydantic_config__ = FORBID
+
+    query: Annotated[Line, AfterValidator(dns_name)]
+    type: RecordType = "A"
+    server: Annotated[HostPort, BeforeValidator(server)]
+    rcode: Rcode = "NOERROR"
+    recursive: Flag = True
+    tcp: Flag = False
+    family: FamilyName | None = None
+    source: IpAddress | None = None
+    resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+
+    @functools.cached_property
+    def route(self) -> Route:
+        """How to get to the server."""
+        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        return Route(family=self.family, source=self.source, addresses=addresses)
+
+
+def target(spec: Spec) -> str:
+    """host:port of the server, for a metric's label; `variable` where an answer chooses it."""
+    return "variable" if template.variables(spec.server) else spec.server
+
+
+async def probe(spec: Spec, ctx: Context) -> Result:
+    """One question, one answer. ProbeError or OwnFault; another rcode than expected is an ASSERTION."""
+    start_ns = ctx.now_ns()
+    expander = template.Expander(ctx.secret, ctx.variables)
+    try:
+        host, port = split_host_port(expander.text(spec.server))
+        asked = _dns_codec.question(
+            secrets.randbits(16), expander.text(spec.query), spec.type, recursive=spec.recursive
+        )
+    except ValueError as error:
+        raise ProbeError(FailReason.SCRIPT, str(error)) from None
+    route = spec.route
+    if template.variables(spec.server) and ctx.saw_public:
+        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+    reply = None if spec.tcp else await _over_udp(host, port, asked, ctx, route)
+    if reply is None or reply.truncated:
+        reply = await _over_tcp(host, port, asked, ctx, route)
+    if reply.rcode != spec.rcode:
+        raise ProbeError(FailReason.ASSERTION, f"expected {spec.rcode}, {host} answered {reply.rcode}")
+    return _result(reply, ctx.now_ns() - start_ns)
+
+
+def _result(reply: _dns_codec.Reply, duration_ns: int) -> Result:
+    records = [{"name": r.name, "type": r.type, "ttl": r.ttl_s, "data": r.data} for r in reply.records]
+    body = json.dumps({"rcode": reply.rcode, "authoritative": reply.authoritative, "records": records}).encode()
+    facts = {
+        "rcode": reply.rcode,
+        "records": tuple(r.data for r in reply.records),
+        "body": body,
+        "size": len(body),
+        "duration_ns": duration_ns,
+    }
+    return Result(outcome=Outcome.PASS, facts=facts)
+
+
+async def _over_udp(host: str, port: int, asked: bytes, ctx: Context, route: Route) -> _dns_codec.Reply:
+    stream = await ctx.network.datagram(host, port, ctx, route)
+    start_ns = ctx.now_ns()
+    try:
+        await stream.send(asked)
+        for _ in range(_MAX_STRAY):
+            message = await stream.receive(_MAX_MESSAGE)
+            try:
+                return _dns_codec.decode(message, asked)
+            except _dns_codec.MalformedError as error:
+                problem = str(error)
+                if message[:2] == asked[:2]:  # somebody who knows the id: no stray datagram
+                    raise ProbeError(FailReason.PROTOCOL, f"{host}: {problem}") from None
+        raise ProbeError(FailReason.PROTOCOL, f"{host}: over {_MAX_STRAY} datagrams that answer something else")
+    finally:
+        ctx.add_phase(Phase.PROCESSING, ctx.now_ns() - start_ns)
+        await stream.close()
+
+
+async def _over_tcp(host: str, port: int, asked: bytes, ctx: Context, route: Route) -> _dns_codec.Reply:
+    stream = await ctx.network.connect(host, port, ctx, route)
+    start_ns = ctx.now_ns()
+    try:
+        await stream.send(struct.pack(">H", len(asked)) + asked)
+        (length,) = struct.unpack(">H", await _exactly(stream, 2, host))
+        return _dns_codec.decode(await _exactly(stream, length, host), asked)
+    except _dns_codec.MalformedError as error:
+        raise ProbeError(FailReason.PROTOCOL, f"{host}: {error}") from None
+    finally:
+        ctx.add_phase(Phase.PROCESSING, ctx.now_ns() - start_ns)
+        await stream.close()
+
+
+async def _exactly(stream: Stream, count: int, host: str) -> bytes:
+    data = b""
+    while len(data) < count:
+        more = await stream.receive(count - len(data))
+        if not more:
+            raise ProbeError(FailReason.PROTOCOL, f"{host}: the connection closed in the middle of the answer")
+        data += more
+    return data

@@ -1,0 +1,390 @@
+"""The probe kind `http`: one HTTP/1.1 request on a fresh connection, its redirects followed.
+
+Facts for `expect` and `extract`: `status` (int), `headers` (list of (name, value) in bytes, as sent), `body` (bytes,
+decompressed), `size` (of the body in bytes), `url` (of the final response), `duration_ns`.
+"""
+
+from __future__ import annotations
+
+import base64
+import contextlib
+import functools
+import importlib.metadata
+import json as json_format
+import re
+from dataclasses import dataclass, field
+from typing import Annotated, Any
+from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
+
+from pydantic import StrictInt
+
+from probes import Context, FailReason, Outcome, ProbeError, Result, Route, TlsPolicy, _http1, egress, template
+from probes._cookies import Jar
+from probes._fields import (
+    FORBID,
+    ByteSize,
+    FamilyName,
+    Fixed,
+    HeaderName,
+    HttpUrl,
+    IpAddress,
+    Line,
+    Scalar,
+    Text,
+    Tls,
+    Values,
+    is_host,
+    limited,
+)
+
+EXPECTS = frozenset({"status", "headers", "body", "json", "size", "time"})
+METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
+MAX_REDIRECTS = 20
+MAX_BODY = 8 << 20
+_MAX_TARGET = 16_384
+_REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+# All that goes along to another origin: any other header may be a credential by some name.
+_HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
+_CONTENT = frozenset({"content-type", "content-encoding", "content-language"})
+_DEFAULT_PORTS = {"http": 80, "https": 443}
+_SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
+_ALPN = ("http/1.1",)
+
+Redirects = Annotated[
+    StrictInt,
+    limited(lambda n: None if 0 <= n <= MAX_REDIRECTS else f"{n} redirects: from 0 (do not follow) to {MAX_REDIRECTS}"),
+]
+BodyLimit = Annotated[
+    ByteSize,
+    limited(lambda n: None if 0 < n <= MAX_BODY else f"max_body is from 1B to {_http1.readable_size(MAX_BODY)}"),
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Basic:
+    """HTTP basic authentication."""
+
+    __pydantic_config__ = FORBID
+
+    user: Line
+    password: Line
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The settings of `http`: exactly one method with its URL, and at most one of `json`, `form` and `body`.
+
+    `query` is appended to the URL. `redirects` is how many are followed: 5 by default, 0 for none. `max_body` bounds
+    the body after decompression, 1 MiB by default. `resolve` maps a host to the address to use instead of a lookup.
+    """
+
+    # No slots: the request is prepared once and kept beside its settings (cached_property).
+    __pydantic_config__ = FORBID
+
+    get: HttpUrl | None = None
+    post: HttpUrl | None = None
+    put: HttpUrl | None = None
+    patch: HttpUrl | None = None
+    delete: HttpUrl | None = None
+    head: HttpUrl | None = None
+    options: HttpUrl | None = None
+    headers: dict[HeaderName, Scalar] = field(default_factory=dict)
+    query: dict[Text, Values] = field(default_factory=dict)
+    json: Any = None
+    form: dict[Text, Values] | None = None
+    body: Text | None = None
+    basic: Basic | None = None
+    bearer: Line | None = None
+    redirects: Redirects = 5
+    max_body: BodyLimit = 1 << 20
+    tls: Tls = field(default_factory=Tls)
+    family: FamilyName | None = None
+    source: IpAddress | None = None
+    resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """One method, one body, one way to log in."""
+        given = [method for method in METHODS if getattr(self, method) is not None]
+        if len(given) != 1:
+            what = f"has {' and '.join(given)}" if given else "names no method"
+            raise ValueError(f"{what}: give exactly one of {', '.join(METHODS)} with its URL")
+        _one_of(self, ("json", "form", "body"), "body")
+        lowered = [name.lower() for name in self.headers]
+        twice = {name for name in lowered if lowered.count(name) > 1}
+        if twice:
+            raise ValueError(f"header {min(twice)} is given twice")
+        _one_of(self, ("basic", "bearer"), "login", "authorization" if "authorization" in lowered else None)
+        template.variables(self.json)  # a malformed mark is found here
+
+    @property
+    def method(self) -> str:
+        """The method, in capitals."""
+        return self._request[0].upper()
+
+    @property
+    def url(self) -> str:
+        """The URL as written, its marks unreplaced."""
+        return self._request[1]
+
+    @functools.cached_property
+    def _request(self) -> tuple[str, str]:
+        return next((method, url) for method in METHODS if (url := getattr(self, method)) is not None)
+
+    @functools.cached_property
+    def fixed(self) -> _Request | None:
+        """The request ready to send, if nothing in it has to be replaced at run time."""
+        parts = (self.url, self.headers, self.query, self.json, self.form, self.body, self.bearer)
+        if self.basic is not None or not all(template.is_fixed(part) for part in parts):
+            return None
+        return _prepare(self, template.Expander(_no_secret, {}))
+
+    @functools.cached_property
+    def route(self) -> Route:
+        """How to get to the hosts it names."""
+        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        return Route(family=self.family, source=self.source, addresses=addresses)
+
+    @functools.cached_property
+    def trust(self) -> TlsPolicy:
+        """The TLS settings as the network wants them."""
+        return self.tls.policy(_ALPN)
+
+    @functools.cached_property
+    def host_is_chosen(self) -> bool:
+        """True if the host comes out of a variable, so that an answer chose where to go."""
+        authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", self.url)
+        return bool(template.variables(authority[0] if authority else self.url))
+
+    @functools.cached_property
+    def label(self) -> str:
+        """host:port, or `variable` where the host is none that is known beforehand."""
+        url = urlsplit(self.url)
+        if self.host_is_chosen or not url.hostname:
+            return "variable"
+        return f"{url.hostname}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
+
+
+def _one_of(spec: Spec, keys: tuple[str, ...], what: str, also: str | None = None) -> None:
+    given = [key for key in keys if getattr(spec, key) is not None] + ([f"header {also}"] if also else [])
+    if len(given) > 1:
+        raise ValueError(f"more than one {what}: {' and '.join(given)}")
+
+
+def _no_secret(reference: str) -> str:
+    raise AssertionError(reference)
+
+
+def target(spec: Spec) -> str:
+    """host:port, for a metric's label; `variable` where an answer chooses the host."""
+    return spec.label
+
+
+@dataclass(slots=True)
+class _Request:
+    """One request on its way through redirects. `headers` without Cookie, Connection and Content-Length.
+
+    The last fields follow from the first: made once, as most requests are sent again and again.
+    """
+
+    method: str
+    url: SplitResult
+    headers: list[tuple[str, str]]
+    body: bytes
+    cookie: str | None  # set by hand
+    host: str = field(init=False)
+    port: int = field(init=False)
+    text: str = field(init=False)  # of the URL
+    plain: bytes = field(init=False)  # what goes on the wire without cookies from a jar
+
+    def __post_init__(self) -> None:
+        self.host = self.url.hostname or ""
+        self.port = self.url.port or _DEFAULT_PORTS[self.url.scheme]
+        self.text = self.url.geturl()
+        self.plain = _on_the_wire(self, "")
+
+    def origin(self) -> tuple[str, str, int]:
+        return self.url.scheme, self.host, self.port
+
+
+@functools.cache
+def user_agent() -> str:
+    """`jaga/<version>`."""
+    try:
+        return f"jaga/{importlib.metadata.version('jaga')}"
+    except importlib.metadata.PackageNotFoundError:
+        return "jaga"
+
+
+def _prepare(spec: Spec, expander: template.Expander) -> _Request:
+    url = _address(spec, expander)
+    headers = [(name, _checked(expander.text(value), f"header {name}")) for name, value in spec.headers.items()]
+    given = {name.lower() for name, _ in headers}
+    body, content_type = _content(spec, expander)
+    if content_type and "content-type" not in given:
+        headers.append(("Content-Type", content_type))
+    if spec.basic is not None:
+        pair = f"{expander.text(spec.basic.user)}:{expander.text(spec.basic.password)}"
+        headers.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
+    if spec.bearer is not None:
+        headers.append(("Authorization", _checked(f"Bearer {expander.text(spec.bearer)}", "bearer")))
+    for name, value in (("User-Agent", user_agent()), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate")):
+        if name.lower() not in given:
+            headers.append((name, value))
+    cookie = next((value for name, value in headers if name.lower() == "cookie"), None)
+    return _Request(spec.method, url, [h for h in headers if h[0].lower() != "cookie"], body, cookie)
+
+
+def _checked(value: str, where: str) -> str:
+    found = _CONTROL.search(value)
+    if found:
+        raise ProbeError(FailReason.SCRIPT, f"{where}: a replaced value has a control character ({found[0]!r})")
+    return value
+
+
+def _address(spec: Spec, expander: template.Expander) -> SplitResult:
+    whole = spec.url
+    parts = template.parse(whole)
+    if parts and not isinstance(parts[0], str):
+        text = expander.text(whole)  # the answer chose the whole URL
+    else:
+        scheme, _, rest = whole.partition("://")
+        cut = min((at for mark in "/?#" if (at := rest.find(mark)) >= 0), default=len(rest))
+        text = f"{scheme}://{expander.text(rest[:cut])}{expander.text(rest[cut:], template.percent)}"
+    if spec.query:
+        pairs = _pairs(spec.query, expander)
+        bare, hash_mark, fragment = text.partition("#")
+        text = f"{bare}{'&' if '?' in bare else '?'}{urlencode(pairs)}{hash_mark}{fragment}"
+    return _split(text, FailReason.SCRIPT, "the URL")
+
+
+def _pairs(values: dict[str, tuple[str, ...]], expander: template.Expander) -> list[tuple[str, str]]:
+    return [(expander.text(key), expander.text(item)) for key, items in values.items() for item in items]
+
+
+def _split(text: str, reason: FailReason, what: str) -> SplitResult:
+    """An absolute http(s) URL, encoded as it goes on the wire and without user or fragment; ProbeError(reason)."""
+    if _CONTROL.search(text) or len(text) > _MAX_TARGET:
+        raise ProbeError(reason, f"{what} has a control character or is longer than {_MAX_TARGET} characters")
+    try:
+        url = urlsplit(text)
+        scheme, host, port = url.scheme.lower(), url.hostname or "", url.port
+        host = host if host.isascii() else host.encode("idna").decode()
+    except (ValueError, UnicodeError):
+        raise ProbeError(reason, f"{what} is no URL: {shown(text)!r}") from None
+    if scheme not in _DEFAULT_PORTS:
+        raise ProbeError(reason, f"{what} leads to the scheme {scheme[:20]!r}: only http and https are followed")
+    if not is_host(host) or port == 0:
+        raise ProbeError(reason, f"{what} names no host: {shown(text)!r}")
+    bracketed = f"[{host}]" if ":" in host else host
+    netloc = bracketed if port is None or port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
+    path = quote(url.path or "/", safe="/%:@!$&'()*+,;=~")
+    return SplitResult(scheme, netloc, path, quote(url.query, safe="/?%:@!$&'()*+,;=~"), "")
+
+
+def shown(text: str) -> str:
+    """A URL as messages and traces show it: without user, query and fragment, bounded."""
+    bare = re.split(r"[?#]", text, maxsplit=1)[0]
+    scheme, mark, rest = bare.partition("://")
+    authority, slash, path = rest.partition("/")
+    clean = f"{scheme}{mark}{authority.rpartition('@')[2]}{slash}{path}" if mark else bare
+    return (clean[:200] + "…" if len(clean) > 200 else clean) + ("?…" if "?" in text else "")  # noqa: PLR2004 - long enough
+
+
+def _content(spec: Spec, expander: template.Expander) -> tuple[bytes, str | None]:
+    if spec.json is not None:
+        return json_format.dumps(expander.value(spec.json), allow_nan=False).encode(), "application/json"
+    if spec.form is not None:
+        return urlencode(_pairs(spec.form, expander)).encode(), "application/x-www-form-urlencoded"
+    if spec.body is not None:
+        return expander.text(spec.body).encode(), "text/plain; charset=utf-8"
+    return b"", None
+
+
+async def probe(spec: Spec, ctx: Context) -> Result:
+    """One request and its redirects. ProbeError or OwnFault; a status is no failure here but in `expect`."""
+    start_ns = ctx.now_ns()
+    request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables))
+    if not isinstance(ctx.cookies, Jar):
+        ctx.cookies = Jar()
+    public_only = spec.host_is_chosen and ctx.saw_public
+    for _ in range(spec.redirects + 1):
+        response = await _fetch(request, spec, ctx, public_only=public_only)
+        location = response.header(b"location") if response.status in _REDIRECTS and spec.redirects else None
+        if location is None:
+            return _result(response, request, ctx, start_ns)
+        request = _redirected(request, response.status, location)
+        ctx.notes.redirects.append(shown(request.text))
+        public_only = public_only or egress.is_public(ctx.notes.peer)
+    chain = " -> ".join(ctx.notes.redirects[-3:])
+    raise ProbeError(FailReason.PROTOCOL, f"more than {spec.redirects} redirects, the last: {chain}")
+
+
+def _result(response: _http1.Response, request: _Request, ctx: Context, start_ns: int) -> Result:
+    facts = {
+        "status": response.status,
+        "headers": response.headers,
+        "body": response.body,
+        "size": len(response.body),
+        "url": request.text,
+        "duration_ns": ctx.now_ns() - start_ns,
+    }
+    return Result(outcome=Outcome.PASS, facts=facts)
+
+
+async def _fetch(request: _Request, spec: Spec, ctx: Context, *, public_only: bool) -> _http1.Response:
+    url = request.url
+    route = spec.route
+    if public_only:
+        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+    jar = ctx.cookies.header(url, ctx.now_ns())
+    data = _on_the_wire(request, jar) if jar else request.plain
+    stream = await ctx.network.connect(request.host, request.port, ctx, route)
+    try:
+        if url.scheme == "https":
+            await stream.start_tls(spec.tls.server_name or request.host, spec.trust)
+        response = await _http1.exchange(stream, ctx, data, has_body=request.method != "HEAD", max_body=spec.max_body)
+    finally:
+        await stream.close()
+    ctx.saw_public = ctx.saw_public or egress.is_public(stream.peer)
+    ctx.cookies.store(url, response.headers, ctx.now_ns())
+    return response
+
+
+def _on_the_wire(request: _Request, jar: str) -> bytes:
+    url = request.url
+    headers = list(request.headers)
+    if not any(name.lower() == "host" for name, _ in headers):
+        headers.insert(0, ("Host", url.netloc))
+    cookie = "; ".join(piece for piece in (request.cookie, jar) if piece)
+    if cookie:
+        headers.append(("Cookie", cookie))
+    if request.body or request.method in {"POST", "PUT", "PATCH"}:
+        headers.append(("Content-Length", str(len(request.body))))
+    headers.append(("Connection", "close"))
+    return _http1.request_bytes(
+        request.method, f"{url.path}?{url.query}" if url.query else url.path, headers, request.body
+    )
+
+
+def _redirected(request: _Request, status: int, location: str) -> _Request:
+    """The next request (RFC 9110, 15.4): never from https to http, and across origins without credentials or body."""
+    place = location.encode("latin-1").decode("utf-8", "replace").strip()
+    if not _SCHEME.match(place):
+        with contextlib.suppress(ValueError):  # no URL: said below
+            place = urljoin(request.url.geturl(), place)
+    url = _split(place, FailReason.PROTOCOL, "the redirect")
+    if request.url.scheme == "https" and url.scheme == "http":
+        raise ProbeError(FailReason.PROTOCOL, f"the redirect leads from https to http: {shown(url.geturl())}")
+    method, body, headers, cookie = request.method, request.body, request.headers, request.cookie
+    if (status == 303 and method != "HEAD") or (status in {301, 302} and method == "POST"):  # noqa: PLR2004 - See Other
+        method, body = "GET", b""
+        headers = [h for h in headers if h[0].lower() not in _CONTENT]
+    following = _Request(method, url, headers, body, cookie)
+    if following.origin() != request.origin():
+        if body:
+            raise ProbeError(
+                FailReason.PROTOCOL, f"the redirect would carry the body to another origin: {shown(url.geturl())}"
+            )
+        return _Request(method, url, [h for h in headers if h[0].lower() in _HARMLESS], body, None)
+    return following

@@ -1,0 +1,85 @@
+"""The probe kind `tls`: connect, shake hands, and say what was agreed and when the presented chain expires.
+
+Facts for `expect` and `extract`: `version` (`TLSv1.3`, …), `cert_not_after_s` (Unix second), `body` (the same two as
+JSON, for JSONPath), `size`, `duration_ns`. A chain that is refused fails with its cause, its expiry still noted.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+from pydantic import AfterValidator
+
+from probes import Context, FailReason, Outcome, ProbeError, Result, Route, TlsPolicy, template
+from probes._fields import FORBID, FamilyName, Fixed, HostPort, IpAddress, Tls, split_host_port
+
+EXPECTS = frozenset({"json", "time"})
+_VERSIONS = ("TLSv1.2", "TLSv1.3")
+
+
+def protocol(name: str) -> str:
+    """The name of an application protocol as ALPN carries it."""
+    if not name.isascii() or not 0 < len(name) < 256:  # noqa: PLR2004 - one byte of length
+        raise ValueError(f"{name!r} is no protocol for ALPN: up to 255 ASCII characters, such as h2")
+    return name
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """The settings of `tls`: `connect: host:port`, whom to trust, and the least version that will do.
+
+    `alpn` lists the application protocols to offer. `resolve` maps a host to the address to use instead of a lookup.
+    """
+
+    __pydantic_config__ = FORBID
+
+    connect: HostPort
+    tls: Tls = field(default_factory=Tls)
+    min_version: Literal["TLSv1.2", "TLSv1.3"] = "TLSv1.2"
+    alpn: tuple[Annotated[Fixed, AfterValidator(protocol)], ...] = ()
+    family: FamilyName | None = None
+    source: IpAddress | None = None
+    resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+
+    @functools.cached_property
+    def route(self) -> Route:
+        """How to get to the host."""
+        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        return Route(family=self.family, source=self.source, addresses=addresses)
+
+    @functools.cached_property
+    def trust(self) -> TlsPolicy:
+        """The TLS settings as the network wants them."""
+        return self.tls.policy(self.alpn)
+
+
+def target(spec: Spec) -> str:
+    """host:port, for a metric's label; `variable` where an answer chooses the host."""
+    return "variable" if template.variables(spec.connect) else spec.connect
+
+
+async def probe(spec: Spec, ctx: Context) -> Result:
+    """Connect and shake hands. ProbeError or OwnFault."""
+    start_ns = ctx.now_ns()
+    try:
+        host, port = split_host_port(template.Expander(ctx.secret, ctx.variables).text(spec.connect))
+    except ValueError as error:
+        raise ProbeError(FailReason.SCRIPT, str(error)) from None
+    route = spec.route
+    if template.variables(spec.connect) and ctx.saw_public:
+        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+    stream = await ctx.network.connect(host, port, ctx, route)
+    try:
+        await stream.start_tls(spec.tls.server_name or host, spec.trust)
+        version = stream.tls_version or ""
+    finally:
+        await stream.close()
+    if version not in _VERSIONS[_VERSIONS.index(spec.min_version) :]:
+        raise ProbeError(FailReason.TLS, f"expected at least {spec.min_version}, agreed on {version}")
+    shown = {"version": version, "cert_not_after_s": ctx.notes.cert_not_after_s}
+    body = json.dumps(shown).encode()
+    facts = {**shown, "body": body, "size": len(body), "duration_ns": ctx.now_ns() - start_ns}
+    return Result(outcome=Outcome.PASS, facts=facts)

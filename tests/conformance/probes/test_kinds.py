@@ -1,0 +1,128 @@
+"""What every kind of probe promises, whatever it speaks: part of the seam, run against a real server for each kind."""
+
+from __future__ import annotations
+
+import asyncio
+import dataclasses
+import time
+from collections.abc import AsyncIterator
+
+import pytest
+
+from probes import Context, FailReason, Outcome, Result, kinds, load
+from probes._net import LiveNetwork
+from probes.transaction import parse, run
+from tests.conformance.probes.benches import BENCHES, CANARY, Bench
+
+SECOND_NS = 1_000_000_000
+MOODS = [(name, mood) for name, bench in BENCHES.items() for mood in (bench.moods or bench.datagrams) if mood != "good"]
+
+
+@pytest.fixture
+async def network() -> AsyncIterator[LiveNetwork]:
+    live = LiveNetwork()
+    yield live
+    assert live.open_connections == 0, "a probe left a connection open"
+    live.close()
+    assert len(asyncio.all_tasks()) <= 2, "a probe left a task behind"
+
+
+@pytest.fixture(params=BENCHES)
+def bench(request: pytest.FixtureRequest) -> Bench:
+    return BENCHES[request.param]
+
+
+async def ask(bench: Bench, port: int, network: LiveNetwork, *, timeout_s: float = 10, secret: str = "none") -> Result:
+    ctx = Context(
+        now_ns=time.monotonic_ns,
+        deadline_ns=time.monotonic_ns() + int(timeout_s * SECOND_NS),
+        network=network,
+        secret=lambda _: CANARY,
+    )
+    return await run(parse(bench.check(port, secret)), ctx)
+
+
+def test_every_kind_has_a_bench_and_the_shape_of_the_seam() -> None:
+    # The peer of `icmp` is a kernel, which has no moods: tests/probes/test_icmp.py.
+    assert {bench.kind for bench in BENCHES.values()} == set(kinds()) - {"icmp"}
+    for kind in kinds():
+        module = load(kind)
+        assert dataclasses.is_dataclass(module.Spec)
+        assert asyncio.iscoroutinefunction(module.probe)
+        assert {"status", "headers", "body", "json", "size", "time"} >= module.EXPECTS
+        assert module.__doc__ is not None
+
+
+async def test_success(bench: Bench, network: LiveNetwork) -> None:
+    async with bench.serving("good") as port:
+        result = await ask(bench, port, network)
+        assert result.outcome is Outcome.PASS, result.message
+        assert (result.reason, result.message, result.step) == (None, None, None)
+        (step,) = result.steps
+        assert (step.kind, step.target) == (bench.kind, f"127.0.0.1:{port}")
+        assert result.facts["duration_ns"] <= step.duration_ns
+
+
+async def test_phases_add_up(bench: Bench, network: LiveNetwork) -> None:
+    async with bench.serving("good") as port:
+        await ask(bench, port, network)  # the first loads what it needs
+        (step,) = (await ask(bench, port, network)).steps
+    assert set(step.phases_ns) == bench.phases
+    spent_ns = sum(step.phases_ns.values())
+    assert 0 <= step.duration_ns - spent_ns < max(3_000_000, step.duration_ns // 10)
+
+
+async def test_refusal(bench: Bench, network: LiveNetwork) -> None:
+    async with bench.serving("refused") as port:
+        result = await ask(bench, port, network)
+    assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.CONNECT)
+    assert "connection refused" in (result.message or "")
+
+
+@pytest.mark.parametrize(("name", "mood"), MOODS)
+async def test_each_mood_is_classified(name: str, mood: str, network: LiveNetwork) -> None:
+    bench = BENCHES[name]
+    wanted = bench.reasons.get(mood, FailReason.TIMEOUT)
+    async with bench.serving(mood) as port:
+        result = await ask(bench, port, network, timeout_s=0.4 if wanted is FailReason.TIMEOUT else 10)
+    assert (result.outcome, result.reason) == (Outcome.FAIL, wanted), result.message
+    assert result.step == result.steps[0].name
+    assert result.message == result.steps[0].error
+
+
+@pytest.mark.parametrize(("name", "mood"), MOODS)
+async def test_a_secret_shows_nowhere(name: str, mood: str, network: LiveNetwork) -> None:
+    async with BENCHES[name].serving(mood) as port:
+        result = await ask(BENCHES[name], port, network, timeout_s=0.3, secret="${PROBE_SECRET}")
+    assert CANARY not in repr(dataclasses.replace(result, facts={}))
+
+
+async def test_a_time_out_is_on_time(bench: Bench, network: LiveNetwork) -> None:
+    late_ns = []
+    async with bench.serving("silence") as port:
+        for _ in range(3):
+            start_ns = time.monotonic_ns()
+            result = await ask(bench, port, network, timeout_s=0.2)
+            late_ns.append(time.monotonic_ns() - start_ns - SECOND_NS // 5)
+            assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
+    assert -1_000_000 < min(late_ns) < 20_000_000
+
+
+async def test_cancelling_leaves_nothing(bench: Bench, network: LiveNetwork) -> None:
+    async with bench.serving("silence") as port:
+        tasks = [asyncio.create_task(ask(bench, port, network)) for _ in range(20)]
+        await asyncio.sleep(0.05)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+    assert all(isinstance(end, asyncio.CancelledError) for end in ended)
+    assert network.open_connections == 0
+
+
+async def test_many_at_once_do_not_disturb_each_other(bench: Bench, network: LiveNetwork) -> None:
+    async with bench.serving("good") as good, bench.serving("silence") as silent:
+        stuck = [asyncio.create_task(ask(bench, silent, network, timeout_s=1.5)) for _ in range(20)]
+        fine = await asyncio.gather(*(ask(bench, good, network, timeout_s=10) for _ in range(50)))
+        hung = await asyncio.gather(*stuck)
+    assert {result.outcome for result in fine} == {Outcome.PASS}
+    assert all(result.reason is FailReason.TIMEOUT or result.tainted for result in hung)

@@ -1,0 +1,64 @@
+"""How the tests ask: a context on the real clock, and probing by plain YAML data as a check has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from probes import Context, Network, Result, load, transaction
+
+SECOND_NS = 1_000_000_000
+
+
+def context(network: Network, *, timeout_s: float = 10, secrets: Mapping[str, str] | None = None) -> Context:
+    """A fresh attempt's context."""
+    known = secrets or {}
+    return Context(
+        now_ns=time.monotonic_ns,
+        deadline_ns=time.monotonic_ns() + int(timeout_s * SECOND_NS),
+        network=network,
+        secret=lambda reference: known[reference],
+    )
+
+
+async def ask(
+    network: Network, data: Mapping[str, Any], *, timeout_s: float = 10, secrets: Mapping[str, str] | None = None
+) -> Result:
+    """The result of a check's mapping."""
+    return await transaction.run(transaction.parse(data), context(network, timeout_s=timeout_s, secrets=secrets))
+
+
+async def probe(network: Network, kind: str, settings: Mapping[str, Any]) -> Result:
+    """The bare probe of one kind, its exceptions included."""
+    spec = transaction.parse({kind: settings}).steps[0].spec
+    result: Result = await load(kind).probe(spec, context(network))
+    return result
+
+
+def open_descriptors() -> int:
+    """How many file descriptors this process has."""
+    return sum(1 for _ in Path("/proc/self/fd").iterdir())
+
+
+async def descriptors_fall_to(count: int) -> bool:
+    """Whether this process comes back to `count` descriptors; a server in it may need a moment to see the end."""
+    for _ in range(500):
+        if open_descriptors() <= count:
+            return True
+        await asyncio.sleep(0.01)
+    return False
+
+
+def resident_bytes(*, peak: bool = False) -> int:
+    """Resident memory now, or its highest mark since the last reset."""
+    key = "VmHWM:" if peak else "VmRSS:"
+    lines = Path("/proc/self/status").read_text(encoding="ascii").splitlines()
+    return next(int(line.split()[1]) << 10 for line in lines if line.startswith(key))
+
+
+def reset_peak() -> None:
+    """Begin a new highest mark of resident memory."""
+    Path("/proc/self/clear_refs").write_text("5", encoding="ascii")

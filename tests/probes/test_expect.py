@@ -1,0 +1,258 @@
+"""Assertions and extraction over plain facts: what holds, what is said when it does not, what is bounded."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from typing import Any
+
+import jsonpath
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from probes import OwnFault, ProbeError
+from probes._answer import Answer, NotJsonError, plain_steps
+from probes._judge import Judge, same
+from probes.template import Expander
+from probes.transaction import parse
+
+BODY = json.dumps(
+    {
+        "token": "abc",
+        "n": 7,
+        "f": 7.0,
+        "neg": -1.5,
+        "flag": True,
+        "none": None,
+        "list": [1, 2, 3],
+        "items": [{"id": 1, "state": "active"}, {"id": 2, "state": "gone"}],
+        "deep": {"a": {"b": ["x"]}},
+    }
+).encode()
+
+
+def facts(body: bytes = BODY, *, status: int = 200, kind: bytes = b"application/json") -> dict[str, Any]:
+    headers = [(b"Content-Type", kind), (b"X-Many", b"1"), (b"x-many", b"2"), (b"X-Id", b"r-42")]
+    return {"status": status, "headers": headers, "body": body, "size": len(body), "duration_ns": 50_000_000}
+
+
+async def judged(expect: dict[str, Any], came: dict[str, Any] | None = None, **variables: object) -> list[str]:
+    wanted = parse({"http": {"get": "http://a.test/"}, "expect": expect}).steps[0].expect
+    judge = Judge("s", Answer(came or facts()), Expander(lambda _: "secret", variables), lambda text: text)
+    await judge.judge(wanted)
+    return [f"{failed.id}: {failed.message}" for failed in judge.failed]
+
+
+HOLDS: list[dict[str, Any]] = [
+    {},
+    {"status": 200},
+    {"status": "2xx"},
+    {"status": "200-204"},
+    {"status": [404, 200]},
+    {"status": ["5xx", "2xx"]},
+    {"headers": {"content-type": "application/json"}},
+    {"headers": {"X-MANY": "1, 2"}},
+    {"headers": {"x-id": {"matches": r"^r-\d+$"}}},
+    {"headers": {"x-none": {"exists": False}}},
+    {"headers": {"x-id": {"exists": True}}},
+    {"body": {"contains": "abc"}},
+    {"body": {"contains": ["abc", "gone"], "not_contains": ["error", "fatal"]}},
+    {"body": {"matches": r'"n": \d'}},
+    {"json": {"$.token": "abc"}},
+    {"json": {"$.n": 7}},
+    {"json": {"$.n": 7.0}},
+    {"json": {"$.f": 7}},
+    {"json": {"$.flag": True}},
+    {"json": {"$.none": None}},
+    {"json": {"$.none": {"type": "null"}}},
+    {"json": {"$.list": [1, 2, 3]}},
+    {"json": {"$.list[2]": 3}},
+    {"json": {"$.deep.a": {"equals": {"b": ["x"]}}}},
+    {"json": {"$.n": {"type": "integer", "min": 7, "max": 7}}},
+    {"json": {"$.f": {"type": "integer"}}},
+    {"json": {"$.neg": {"type": "number", "max": 0}}},
+    {"json": {"$.deep": {"type": "object"}}},
+    {"json": {"$.list": {"type": "array"}}},
+    {"json": {"$.missing": {"exists": False}}},
+    {"json": {"$.items[*].id": {"type": "integer"}}},
+    {"json": {"$.items[?@.state == 'active'].id": 1}},
+    {"json": {"$['token']": {"matches": "^a"}}},
+    {"json": {"$.n": {"matches": "^7$"}}},
+    {"json": {"$": {"type": "object"}}},
+    {"json": {"$..b[0]": "x"}},
+    {"json": {"$.token": "{{ token }}"}},
+    {"json": {"$.n": "{{ n }}"}},
+    {"time": "< 51ms"},
+    {"time": "<= 50ms"},
+    {"size": "> 10B"},
+    {"size": "<= 10KiB"},
+]
+
+
+@pytest.mark.parametrize("expect", HOLDS)
+async def test_it_holds(expect: dict[str, Any]) -> None:
+    wanted = (
+        parse(
+            {
+                "steps": [
+                    {"name": "a", "http": {"get": "http://a.test/"}, "extract": {"token": "$.t", "n": "$.n"}},
+                    {"name": "s", "http": {"get": "http://a.test/"}, "expect": expect},
+                ]
+            }
+        )
+        .steps[1]
+        .expect
+    )
+    judge = Judge("s", Answer(facts()), Expander(lambda _: "", {"token": "abc", "n": 7}), lambda text: text)
+    await judge.judge(wanted)
+    assert judge.failed == []
+
+
+FAILS: list[tuple[dict[str, Any], str]] = [
+    ({"status": 201}, "s.status: expected status 201, got 200: {"),
+    ({"status": ["3xx", 404, "500-503"]}, "s.status: expected status 3xx or 404 or 500-503, got 200"),
+    ({"headers": {"X-Id": "r-43"}}, 's.headers.x-id: header X-Id: expected "r-43", got "r-42"'),
+    ({"headers": {"x-none": "1"}}, "s.headers.x-none: header x-none: expected it to exist, it does not"),
+    ({"body": {"contains": ["abc", "xyz"]}}, "s.body.contains: body: expected to contain 'xyz', got {"),
+    ({"body": {"not_contains": "abc"}}, "s.body.not_contains: body: expected not to contain 'abc'"),
+    ({"body": {"matches": "^x"}}, "s.body.matches: body: expected to match '^x', got {"),
+    ({"json": {"$.token": "abd"}}, 's.json.$.token: json $.token: expected "abd", got "abc"'),
+    ({"json": {"$.n": "7"}}, 's.json.$.n: json $.n: expected "7", got 7'),
+    ({"json": {"$.n": True}}, "s.json.$.n: json $.n: expected true, got 7"),
+    ({"json": {"$.flag": 1}}, "s.json.$.flag: json $.flag: expected 1, got true"),
+    ({"json": {"$.list": [1, 2]}}, "s.json.$.list: json $.list: expected [1, 2], got [1, 2, 3]"),
+    ({"json": {"$.no": 1}}, "s.json.$.no: json $.no: expected it to exist, it does not"),
+    ({"json": {"$.none": {"exists": False}}}, "s.json.$.none: json $.none: expected nothing there, got null"),
+    ({"json": {"$.flag": {"type": "number"}}}, "s.json.$.flag: json $.flag: expected type number, got true"),
+    ({"json": {"$.n": {"min": 8}}}, "s.json.$.n: json $.n: expected at least 8, got 7"),
+    ({"json": {"$.n": {"max": 6}}}, "s.json.$.n: json $.n: expected at most 6, got 7"),
+    ({"json": {"$.token": {"min": 6}}}, 's.json.$.token: json $.token: expected a number, got "abc"'),
+    (
+        {"json": {"$.items[*].state": "active"}},
+        's.json.$.items[*].state: json $.items[*].state: expected "active", got',
+    ),
+    ({"time": "< 50ms"}, "s.time: time: expected < 50ms, took 50.0ms"),
+    ({"size": "< 10B"}, "s.size: size: expected < 10B, got"),
+]
+
+
+@pytest.mark.parametrize(("expect", "words"), FAILS)
+async def test_it_fails_and_says_expected_against_came(expect: dict[str, Any], words: str) -> None:
+    (said,) = await judged(expect)
+    assert said.startswith(words), said
+    assert len(said) < 600
+
+
+async def test_no_expectation_still_expects_success() -> None:
+    assert await judged({}, facts(status=204)) == []
+    assert (await judged({}, facts(status=404)))[0].startswith("s.status: expected status 2xx, got 404")
+    assert await judged({"status": "4xx"}, facts(status=404)) == []
+
+
+@pytest.mark.parametrize(
+    ("body", "words"),
+    [
+        (b"<html>", "the body is no JSON: Expecting value at line 1 column 1"),
+        (b'{"a": NaN}', "NaN is no JSON value"),
+        (b"[" * 100_000, "nested too deeply"),
+        (b"9" * 100_000, "it cannot be decoded"),
+        (b"\xff\xfe\xff", "it cannot be decoded"),
+        (b" " * ((4 << 20) + 1), "longer than the 4 MiB"),
+    ],
+)
+async def test_what_is_no_json_is_said(body: bytes, words: str) -> None:
+    (said,) = await judged({"json": {"$.a": 1}}, facts(body))
+    assert words in said
+    with pytest.raises(NotJsonError):
+        _ = Answer(facts(body)).json
+
+
+@pytest.mark.parametrize(
+    ("kind", "body", "text"),
+    [
+        (b"text/plain; charset=iso-8859-1", b"\xfc", "ü"),
+        (b'text/plain; charset="utf-16-le"', "ü".encode("utf-16-le"), "ü"),
+        (b"text/plain; charset=rot13", b"abc", "abc"),
+        (b"text/plain; charset=nonsense", "ü".encode(), "ü"),
+        (b"text/plain", b"a\xffb", "a\N{REPLACEMENT CHARACTER}b"),
+        (b"text/plain; charset=idna", b"xn--" + b"a" * 100, "xn--" + "a" * 100),
+    ],
+)
+def test_text_is_decoded_as_it_says(kind: bytes, body: bytes, text: str) -> None:
+    assert Answer(facts(body, kind=kind)).text == text
+
+
+@pytest.mark.parametrize("size", [26, 100_000])
+async def test_a_pattern_that_never_ends_is_our_own_fault_and_blocks_nobody(size: int) -> None:
+    """FAULTS 2.D: `(a+)+$` froze the loop for 3.4 s on 26 characters."""
+    ticks = 0
+    longest_s = 0.0
+
+    async def tick() -> None:
+        nonlocal ticks, longest_s
+        while True:
+            before = time.monotonic()
+            await asyncio.sleep(0.005)
+            longest_s = max(longest_s, time.monotonic() - before)
+            ticks += 1
+
+    ticking = asyncio.create_task(tick())
+    with pytest.raises(OwnFault, match="backtracking"):
+        await judged({"body": {"matches": r"^(?:a|a|aa)+$"}}, facts(b"a" * size + b"b"))
+    ticking.cancel()
+    assert ticks > 20
+    assert longest_s < 0.25
+
+
+async def test_messages_hold_foreign_text_on_one_line_and_bounded() -> None:
+    body = b"line\r\nline\x1b[31m\x00\xe2\x80\xae" + b"y" * 100_000
+    (said,) = await judged({"status": 201}, facts(body))
+    assert said.isprintable()
+    assert len(said) < 300
+
+
+async def test_an_unknown_variable_is_said() -> None:
+    wanted = (
+        parse(
+            {
+                "steps": [
+                    {"name": "a", "http": {"get": "http://a.test/"}, "extract": {"x": "$.x"}},
+                    {"name": "b", "http": {"get": "http://a.test/"}, "expect": {"json": {"$.n": "{{ x }}"}}},
+                ]
+            }
+        )
+        .steps[1]
+        .expect
+    )
+    with pytest.raises(ProbeError, match="was not extracted"):
+        await Judge("s", Answer(facts()), Expander(lambda _: "", {}), str).judge(wanted)
+
+
+names = st.from_regex(r"[a-c]", fullmatch=True)
+documents = st.recursive(
+    st.none() | st.booleans() | st.integers(0, 3) | names,
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3),
+    max_leaves=12,
+)
+paths = st.lists(names.map(lambda n: f".{n}") | st.integers(0, 3).map(lambda i: f"[{i}]"), max_size=4).map(
+    lambda steps: "$" + "".join(steps)
+)
+
+
+@given(documents, paths)
+def test_plain_paths_answer_as_the_library_does(document: Any, path: str) -> None:  # noqa: ANN401 - JSON
+    assert plain_steps(path) is not None
+    ours = asyncio.run(Answer({"body": json.dumps(document).encode()}).query(path))
+    assert ours == jsonpath.JSONPathEnvironment(strict=True).findall(path, document)
+
+
+@pytest.mark.parametrize("path", ["$.a-b", "$['a']", "$[-1]", "$[01]", "$..a", "$.*", "$.a[0:1]", "$ .a", "$.1a", "a"])
+def test_other_paths_are_left_to_the_library(path: str) -> None:
+    assert plain_steps(path) is None
+
+
+@given(documents, documents)
+def test_sameness_is_that_of_json(a: object, b: object) -> None:
+    assert same(a, b) == (json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True))

@@ -1,0 +1,152 @@
+"""A target may answer whatever it likes: it is classified, it costs little, and nobody else notices."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from probes import FailReason, InconclusiveReason, Outcome
+from probes._net import LiveNetwork
+from tests.probes.asking import ask, descriptors_fall_to, open_descriptors, reset_peak, resident_bytes
+from tests.probes.hostile import Hostile, catalogue
+
+PROTOCOL, TIMEOUT = FailReason.PROTOCOL, FailReason.TIMEOUT
+
+CASES = {
+    "garbage": (PROTOCOL, "malformed response"),
+    "ssh": (PROTOCOL, "malformed response"),
+    "silence": (TIMEOUT, "waiting for 127.0.0.1"),
+    "half_a_head": (TIMEOUT, "waiting for 127.0.0.1"),
+    "stalled_body": (TIMEOUT, "waiting for 127.0.0.1"),
+    "closes": (PROTOCOL, "without an answer"),
+    "reset": (PROTOCOL, "connection reset by peer"),
+    "reset_in_body": (PROTOCOL, "connection reset by peer"),
+    "slow_drip": (TIMEOUT, "waiting for 127.0.0.1"),
+    "truncated": (PROTOCOL, "closed in the middle of the body"),
+    "truncated_head": (PROTOCOL, "closed in the middle of the headers"),
+    "truncated_chunks": (PROTOCOL, "closed in the middle of the body"),
+    "truncated_gzip": (PROTOCOL, "compressed body breaks off"),
+    "broken_gzip": (PROTOCOL, "does not decompress"),
+    "gzip_and_more": (PROTOCOL, "bytes after its end"),
+    "endless_body": (PROTOCOL, "body over 1 MiB"),
+    "endless_chunks": (PROTOCOL, "body over 1 MiB"),
+    "gzip_bomb": (PROTOCOL, "body over 1 MiB"),
+    "deflate_bomb": (PROTOCOL, "body over 1 MiB"),
+    "gzip_chunk_bomb": (PROTOCOL, "does not decompress"),
+    "endless_headers": (PROTOCOL, "over 256 headers"),
+    "endless_header": (PROTOCOL, "bytes of headers"),
+    "endless_reason": (PROTOCOL, "bytes of headers"),
+    "many_headers": (PROTOCOL, "over 256 headers"),
+    "endless_trailers": (PROTOCOL, "over 256 headers"),
+    "endless_extension": (PROTOCOL, "bytes of framing"),
+    "endless_interim": (PROTOCOL, "interim responses"),
+    "length_and_chunks": (PROTOCOL, "malformed response"),
+    "chunks_and_length": (PROTOCOL, "malformed response"),
+    "two_lengths": (PROTOCOL, "malformed response"),
+    "negative_length": (PROTOCOL, "malformed response"),
+    "giant_length": (PROTOCOL, "malformed response"),
+    "gzip_transfer": (PROTOCOL, "transfer-encoding 'gzip' was not asked for"),
+    "brotli": (PROTOCOL, "content-encoding 'br' was not asked for"),
+    "bad_chunk": (PROTOCOL, "malformed response"),
+    "giant_chunk": (PROTOCOL, "malformed response"),
+    "switches": (PROTOCOL, "switched protocols"),
+    "bad_status": (PROTOCOL, "malformed response"),
+    "folded": (PROTOCOL, "malformed response"),
+    "redirect_loop": (PROTOCOL, "more than 5 redirects"),
+    "to_file": (PROTOCOL, "scheme 'file'"),
+    "to_javascript": (PROTOCOL, "scheme 'javascript'"),
+    "to_nowhere": (PROTOCOL, "names no host"),
+    "to_bad_port": (PROTOCOL, "no URL"),
+}
+HARMLESS = {"good", "million_chunks"}
+OWN = {"to_metadata"}
+
+
+def test_every_behaviour_has_its_case() -> None:
+    assert set(catalogue()) == set(CASES) | HARMLESS | OWN
+
+
+@pytest.mark.parametrize("behaviour", CASES)
+async def test_each_behaviour_is_a_classified_failure(behaviour: str, hostile: Hostile, network: LiveNetwork) -> None:
+    reason, words = CASES[behaviour]
+    descriptors = open_descriptors()
+    timeout_s = 0.4 if reason is TIMEOUT else 20
+    result = await ask(network, {"http": {"get": hostile.url(behaviour)}}, timeout_s=timeout_s)
+    assert (result.outcome, result.reason) == (Outcome.FAIL, reason), result.message
+    assert words in (result.message or "")
+    assert result.step == "http"
+    assert not result.tainted
+    network.close()
+    assert await descriptors_fall_to(descriptors)
+
+
+async def test_a_redirect_to_cloud_metadata_is_never_followed(hostile: Hostile, network: LiveNetwork) -> None:
+    """From a private address, so that only the rule about metadata can stop it."""
+    result = await ask(network, {"http": {"get": hostile.url("to_metadata")}})
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.INTERNAL)
+    assert "cloud metadata" in (result.message or "")
+
+
+class Turns:
+    """The most CPU time that this thread spent between two turns of its loop: noise of the machine left out."""
+
+    def __init__(self) -> None:
+        self.longest_s = 0.0
+        self._last_s = time.thread_time()
+        self._handle = asyncio.get_running_loop().call_soon(self._tick)
+
+    def _tick(self) -> None:
+        now_s = time.thread_time()
+        self.longest_s = max(self.longest_s, now_s - self._last_s)
+        self._last_s = time.thread_time()
+        self._handle = asyncio.get_running_loop().call_later(0.0005, self._tick)
+
+    def stop(self) -> None:
+        self._handle.cancel()
+
+
+@contextmanager
+def turns() -> Iterator[Turns]:
+    watch = Turns()
+    try:
+        yield watch
+    finally:
+        watch.stop()
+
+
+async def test_a_million_one_byte_chunks_are_a_body_of_a_million_bytes(hostile: Hostile, network: LiveNetwork) -> None:
+    with turns() as watch:
+        result = await ask(network, {"http": {"get": hostile.url("million_chunks")}, "expect": {"size": ">= 1MB"}})
+    assert result.outcome is Outcome.PASS, result.message
+    assert result.facts["size"] == 1_000_000
+    assert watch.longest_s < 0.05
+
+
+async def test_nothing_hostile_holds_the_loop_or_the_memory(hostile: Hostile, network: LiveNetwork) -> None:
+    await ask(network, {"http": {"get": hostile.url("good")}})
+    for behaviour in sorted(set(CASES) - {"slow_drip", "silence", "half_a_head", "stalled_body"}):
+        before = resident_bytes()
+        reset_peak()
+        with turns() as watch:
+            await ask(network, {"http": {"get": hostile.url(behaviour)}})
+        assert watch.longest_s < 0.05, behaviour
+        # The server lives in this process: what it sends and buffers counts too.
+        assert resident_bytes(peak=True) - before < 5 << 20, behaviour
+
+
+async def test_a_good_probe_beside_all_of_them_is_not_disturbed(hostile: Hostile, network: LiveNetwork) -> None:
+    async def good() -> list[Outcome]:
+        check = {"http": {"get": hostile.url("good")}, "expect": {"body": {"contains": "hello"}}}
+        return [(await ask(network, check, timeout_s=10)).outcome for _ in range(100)]
+
+    hostiles = [ask(network, {"http": {"get": hostile.url(name)}}, timeout_s=1) for name in CASES]
+    beside = asyncio.create_task(good())
+    failures = await asyncio.gather(*hostiles)
+    answers = await beside
+    assert answers == [Outcome.PASS] * 100
+    unclassified = [failure for failure in failures if failure.outcome is not Outcome.FAIL and not failure.tainted]
+    assert not unclassified

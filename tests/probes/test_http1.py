@@ -1,0 +1,131 @@
+"""The exchange over an in-memory stream: however the bytes are cut, whatever they are."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import itertools
+import time
+import zlib
+from collections.abc import Sequence
+
+import pytest
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from probes import Context, FailReason, ProbeError, TlsPolicy
+from probes._http1 import Response, exchange, readable_size
+from probes._net import LiveNetwork
+
+
+class Canned:
+    """A `Stream` that gives these pieces and then ends."""
+
+    peer = "127.0.0.1"
+    tls_version = None
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = [piece for piece in pieces if piece]
+        self.sent = b""
+
+    async def send(self, data: bytes) -> None:
+        self.sent += data
+
+    async def receive(self, limit: int) -> bytes:
+        return self._pieces.pop(0)[:limit] if self._pieces else b""
+
+    async def start_tls(self, server_name: str, policy: TlsPolicy) -> None:
+        raise NotImplementedError
+
+    async def close(self) -> None:
+        pass
+
+
+def read(*pieces: bytes, has_body: bool = True, max_body: int = 1000) -> Response:
+    ctx = Context(now_ns=time.monotonic_ns, deadline_ns=0, network=LiveNetwork(), secret=str)
+    return asyncio.run(exchange(Canned(pieces), ctx, b"", has_body=has_body, max_body=max_body))
+
+
+PACKED = zlib.compress(b"hello " * 20)
+WHOLE: dict[str, bytes] = {
+    "length": b"HTTP/1.1 200 OK\r\nA: b\r\nContent-Length: 5\r\n\r\nhello",
+    "chunks": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n2\r\nhe\r\n3;x=y\r\nllo\r\n0\r\nT: u\r\n\r\n",
+    "to the end": b"HTTP/1.0 200 OK\r\n\r\nhello",
+    "packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(PACKED) + PACKED,
+    "interim": b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 C\r\n"
+    b"Content-Length: 1\r\n\r\nh",
+    "nothing": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
+}
+
+
+@pytest.mark.parametrize("name", WHOLE)
+@given(cuts=st.lists(st.integers(0, 200), max_size=8))
+@settings(max_examples=60)
+@example(cuts=list(range(200)))
+def test_it_does_not_matter_how_the_bytes_are_cut(name: str, cuts: list[int]) -> None:
+    whole = WHOLE[name]
+    edges = sorted({0, len(whole), *(cut for cut in cuts if cut < len(whole))})
+    pieces = [whole[a:b] for a, b in itertools.pairwise(edges)]
+    got, at_once = read(*pieces), read(whole)
+    assert (got.status, got.headers, got.body) == (at_once.status, at_once.headers, at_once.body)
+    assert got.body.startswith(b"h") or name == "nothing"
+
+
+@pytest.mark.parametrize("name", [name for name in WHOLE if name not in {"to the end", "nothing"}])
+def test_a_response_cut_short_anywhere_is_broken(name: str) -> None:
+    whole = WHOLE[name]
+    for end in range(len(whole)):
+        with pytest.raises(ProbeError) as raised:
+            read(whole[:end])
+        assert raised.value.reason is FailReason.PROTOCOL
+
+
+@given(
+    st.sampled_from(sorted(WHOLE.values())), st.lists(st.tuples(st.integers(0, 150), st.binary(max_size=4)), max_size=6)
+)
+@settings(max_examples=500)
+def test_any_bytes_are_a_response_or_a_protocol_failure(whole: bytes, changes: list[tuple[int, bytes]]) -> None:
+    data = bytearray(whole)
+    for at, patch in changes:
+        data[at : at + len(patch)] = patch
+    answer: Response | ProbeError
+    try:
+        answer = read(bytes(data))
+    except ProbeError as error:
+        answer = error
+    if isinstance(answer, ProbeError):
+        assert answer.reason is FailReason.PROTOCOL
+        assert answer.message
+    else:
+        assert 200 <= answer.status <= 999
+        assert len(answer.body) <= 1000
+
+
+@given(st.binary(max_size=200))
+def test_noise_is_no_response(noise: bytes) -> None:
+    with contextlib.suppress(ProbeError):
+        read(noise)
+        assert noise.startswith(b"HTTP/")
+
+
+def test_the_body_ends_exactly_at_its_limit() -> None:
+    assert len(read(b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1000).body) == 1000
+    packed = zlib.compress(b"x" * 1000)
+    head = b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n\r\n"
+    assert len(read(head + packed).body) == 1000
+    for over in (b"HTTP/1.1 200 OK\r\n\r\n" + b"x" * 1001, head + zlib.compress(b"x" * 1001)):
+        with pytest.raises(ProbeError, match="body over 1000 bytes"):
+            read(over)
+
+
+def test_head_ends_with_its_headers() -> None:
+    response = read(b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\n", has_body=False)
+    assert (response.status, response.body, response.header(b"content-length")) == (200, b"", "5")
+
+
+def test_what_follows_a_complete_response_is_nobodys() -> None:
+    assert read(WHOLE["length"] + b"garbage \xff").body == b"hello"
+
+
+def test_sizes_read_as_they_are_written() -> None:
+    assert [readable_size(n) for n in (1 << 20, 3 << 10, 1000)] == ["1 MiB", "3 KiB", "1000 bytes"]

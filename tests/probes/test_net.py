@@ -1,0 +1,390 @@
+"""The way out: whose fault it is when it fails, what is bounded, what is left behind."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from probes import Context, FailReason, Family, InconclusiveReason, Outcome, OwnFault, Phase, ProbeError, Route
+from probes._net import LiveNetwork
+from probes._stream import Deadline
+from tests.probes.asking import SECOND_NS, ask, context, descriptors_fall_to, open_descriptors
+from tests.probes.hostile import Hostile
+
+
+def closed_port() -> int:
+    """A port on which nobody listens."""
+    with socket.socket() as sock:
+        sock.bind(("127.0.0.1", 0))
+        port: int = sock.getsockname()[1]
+    return port
+
+
+def answering(*answers: str | Exception) -> Callable[..., Any]:
+    """A resolver that gives these addresses, or raises this."""
+
+    def getaddrinfo(host: str, port: int, family: int, kind: int) -> list[tuple[Any, ...]]:
+        found: list[tuple[Any, ...]] = []
+        for answer in answers:
+            if isinstance(answer, Exception):
+                raise answer
+            six = ":" in answer
+            own = socket.AF_INET6 if six else socket.AF_INET
+            if family in (0, own):
+                found.append((own, kind, 6, "", (answer, port, 0, 0) if six else (answer, port)))
+        return found
+
+    return getaddrinfo
+
+
+async def failure(
+    network: LiveNetwork, host: str, port: int, *, timeout_s: float = 10, route: Route | None = None
+) -> ProbeError | OwnFault:
+    try:
+        stream = await network.connect(host, port, context(network, timeout_s=timeout_s), route or Route())
+    except (ProbeError, OwnFault) as error:
+        return error
+    finally:
+        network.close()
+    await stream.close()
+    raise AssertionError("it connected")
+
+
+async def test_a_refused_connection_is_theirs() -> None:
+    error = await failure(LiveNetwork(), "127.0.0.1", closed_port())
+    assert isinstance(error, ProbeError)
+    assert error.reason is FailReason.CONNECT
+    assert "connection refused" in error.message
+
+
+@pytest.mark.parametrize(
+    ("code", "mine"),
+    [
+        (socket.EAI_NONAME, None),
+        (socket.EAI_NODATA, None),
+        (socket.EAI_AGAIN, InconclusiveReason.OWN_RESOLVER),
+        (socket.EAI_FAIL, InconclusiveReason.OWN_RESOLVER),
+        (socket.EAI_SYSTEM, InconclusiveReason.OWN_RESOLVER),
+    ],
+)
+async def test_only_a_name_that_does_not_exist_is_theirs(code: int, mine: InconclusiveReason | None) -> None:
+    error = await failure(LiveNetwork(getaddrinfo=answering(socket.gaierror(code, "words"))), "a.test", 80)
+    assert error.reason is (mine or FailReason.DNS)
+    assert "a.test" in error.message
+
+
+async def test_a_resolver_that_hangs_is_our_own_fault_and_costs_only_the_deadline() -> None:
+    released = threading.Event()
+
+    def hang(*_: object) -> list[Any]:
+        released.wait(20)
+        return []
+
+    start = time.monotonic()
+    try:
+        error = await failure(LiveNetwork(getaddrinfo=hang), "a.test", 80, timeout_s=0.2)
+    finally:
+        released.set()
+    assert error.reason is InconclusiveReason.OWN_RESOLVER
+    assert 0.2 <= time.monotonic() - start < 2
+
+
+async def test_the_next_address_is_tried_and_a_missing_family_is_no_failure(hostile: Hostile) -> None:
+    """2001:db8:: leads nowhere from here, 127.0.0.2 refuses, 127.0.0.1 answers."""
+    network = LiveNetwork(getaddrinfo=answering("2001:db8::1", "127.0.0.2", "127.0.0.1"))
+    ctx = context(network)
+    stream = await network.connect("a.test", hostile.port, ctx)
+    assert stream.peer == ctx.notes.peer == "127.0.0.1"
+    await stream.close()
+    network.close()
+
+
+async def test_a_silent_address_leaves_time_for_the_next(hostile: Hostile) -> None:
+    """A listener whose queue is full lets a connect hang: it gets half of the time, the next address the rest."""
+    with socket.socket() as full:
+        full.bind(("127.0.0.3", hostile.port))
+        full.listen(0)
+        fillers = [socket.socket() for _ in range(4)]
+        for filler in fillers:
+            filler.setblocking(False)
+            filler.connect_ex(("127.0.0.3", hostile.port))
+        network = LiveNetwork(getaddrinfo=answering("127.0.0.3", "127.0.0.1"))
+        ctx = context(network, timeout_s=1)
+        stream = await network.connect("a.test", hostile.port, ctx)
+        assert 0.4 * SECOND_NS < ctx.phases_ns[Phase.CONNECT] < 0.9 * SECOND_NS
+        await stream.close()
+        only = LiveNetwork(getaddrinfo=answering("127.0.0.3"))
+        error = await failure(only, "a.test", hostile.port, timeout_s=0.2)
+        assert error.reason is FailReason.TIMEOUT
+        for filler in fillers:
+            filler.close()
+        network.close()
+
+
+@pytest.mark.parametrize(
+    ("code", "reason"),
+    [
+        (errno.ENETUNREACH, InconclusiveReason.OWN_NETWORK),
+        (errno.EHOSTUNREACH, InconclusiveReason.OWN_NETWORK),
+        (errno.ENETDOWN, InconclusiveReason.OWN_NETWORK),
+        (errno.EMFILE, InconclusiveReason.INTERNAL),
+        (errno.ENOMEM, InconclusiveReason.INTERNAL),
+        (errno.EADDRNOTAVAIL, InconclusiveReason.INTERNAL),
+        (errno.ECONNREFUSED, FailReason.CONNECT),
+    ],
+)
+async def test_what_this_machine_refuses_is_not_theirs(
+    code: int, reason: object, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(self: socket.socket, address: object) -> None:
+        raise OSError(code, "words")
+
+    monkeypatch.setattr(socket.socket, "connect", refuse)
+    assert (await failure(LiveNetwork(), "127.0.0.1", 9)).reason is reason
+
+
+EXHAUSTED = """
+import asyncio, resource, sys
+from probes._net import LiveNetwork
+from tests.probes.asking import ask, open_descriptors
+async def main(url):
+    check = {"http": {"get": url}}
+    used, unused = LiveNetwork(), LiveNetwork()
+    results = [await ask(used, check)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (open_descriptors() - 1, 4096))
+    results += [await ask(used, check), await ask(unused, check)]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (4096, 4096))
+    results += [await ask(used, check), await ask(unused, check)]
+    for r in results:
+        print(r.outcome.value, r.reason and r.reason.value, (r.message or "").lower())
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def elsewhere(program: str, url: str) -> subprocess.Popen[str]:
+    """A program in a process of its own, given a URL."""
+    root = Path(__file__).parents[2]
+    return subprocess.Popen([sys.executable, "-c", program, url], stdout=subprocess.PIPE, text=True, cwd=root)
+
+
+def test_exhausted_descriptors_are_our_own_fault(hostile: Hostile) -> None:
+    with elsewhere(EXHAUSTED, hostile.url("good")) as process:
+        said, _ = process.communicate(timeout=60)
+    fine, *spoilt, again, first = said.splitlines()
+    assert [fine, again, first] == ["pass None "] * 3
+    for line in spoilt:
+        assert line.startswith("inconclusive internal ")
+        assert "too many open files" in line
+
+
+async def test_a_family_and_an_override_are_heeded(hostile: Hostile) -> None:
+    network = LiveNetwork(getaddrinfo=answering("::1", "127.0.0.1"))
+    ctx = context(network)
+    four = await network.resolve("a.test", 80, ctx, Route(family=Family.IPV4))
+    assert [address[0] for _, address in four] == ["127.0.0.1"]
+    with pytest.raises(ProbeError, match="no address as an ipv6"):
+        await LiveNetwork(getaddrinfo=answering("127.0.0.1")).resolve("a.test", 80, ctx, Route(family=Family.IPV6))
+    overridden = await network.resolve("A.test", 80, ctx, Route(addresses={"a.test": "192.0.2.7"}))
+    assert overridden == [(socket.AF_INET, ("192.0.2.7", 80))]
+    network.close()
+
+
+async def test_the_source_address_is_used(network: LiveNetwork) -> None:
+    server = await asyncio.start_server(lambda _, w: w.close(), "127.0.0.1", 0)
+    peers: list[str] = []
+    server.close()
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer.get_extra_info("peername")[0])
+        writer.close()
+
+    async with await asyncio.start_server(note, "127.0.0.1", 0) as noting:
+        port = noting.sockets[0].getsockname()[1]
+        stream = await network.connect("127.0.0.1", port, context(network), Route(source="127.0.0.9"))
+        assert await stream.receive(10) == b""
+        await stream.close()
+    assert peers == ["127.0.0.9"]
+
+
+@pytest.mark.parametrize("public_only", [True, False])
+async def test_the_guard_judges_the_resolved_address(public_only: bool) -> None:
+    """A name that resolves to metadata, and an IPv6 disguise of it."""
+    for address in ("169.254.169.254", "::ffff:169.254.169.254", "64:ff9b::a9fe:a9fe"):
+        network = LiveNetwork(getaddrinfo=answering(address))
+        error = await failure(network, "a.test", 80, route=Route(public_only=public_only))
+        assert error.reason is (FailReason.PROTOCOL if public_only else InconclusiveReason.INTERNAL)
+        assert "cloud metadata" in error.message
+
+
+@pytest.mark.parametrize(
+    "host",
+    ["127.0.0.1", "127.1", "0x7f000001", "2130706433", "[::1]", "::ffff:127.0.0.1", "0.0.0.0"],  # noqa: S104 - to refuse
+)
+async def test_no_notation_of_an_inner_address_gets_past_the_guard(host: str, hostile: Hostile) -> None:
+    route = Route(public_only=True)
+    error = await failure(LiveNetwork(), host.strip("[]"), hostile.port, route=route)
+    assert isinstance(error, ProbeError)
+    assert error.reason is FailReason.PROTOCOL
+    assert "not a public address" in error.message
+
+
+async def test_cancellation_leaves_nothing(hostile: Hostile, network: LiveNetwork) -> None:
+    before = open_descriptors()
+    for moment in (0, 0.001, 0.05):
+        tasks = [
+            asyncio.create_task(ask(network, {"http": {"get": hostile.url(name)}}))
+            for name in ("silence", "slow_drip", "endless_chunks", "stalled_body") * 5
+        ]
+        await asyncio.sleep(moment)
+        for task in tasks:
+            task.cancel()
+        ended = await asyncio.gather(*tasks, return_exceptions=True)
+        assert any(isinstance(end, asyncio.CancelledError) for end in ended)
+        assert network.open_connections == 0
+    network.close()
+    assert await descriptors_fall_to(before)
+    assert len(asyncio.all_tasks()) == 1
+
+
+class Frozen:
+    """A monotonic clock that a test moves by hand while the loop's own clock goes on."""
+
+    def __init__(self) -> None:
+        self.now_ns = time.monotonic_ns()
+
+
+async def test_a_deadline_on_time_just_fires(network: LiveNetwork) -> None:
+    ctx = context(network, timeout_s=0.05)
+    with pytest.raises(ProbeError) as raised:
+        await Deadline(ctx, ctx.deadline_ns, asyncio.get_running_loop()).wait("waiting")
+    assert raised.value.reason is FailReason.TIMEOUT
+    assert not ctx.tainted
+
+
+@pytest.mark.parametrize("timeout_s", [0.1, 0.5, 1.0])
+async def test_a_time_out_is_accurate_to_20_ms(timeout_s: float, hostile: Hostile, network: LiveNetwork) -> None:
+    errors = []
+    for _ in range(3):
+        start_ns = time.monotonic_ns()
+        result = await ask(network, {"http": {"get": hostile.url("silence")}}, timeout_s=timeout_s)
+        errors.append(time.monotonic_ns() - start_ns - timeout_s * SECOND_NS)
+        assert result.reason is FailReason.TIMEOUT
+    assert min(errors) < 20_000_000
+    assert min(errors) > -1_000_000
+
+
+async def in_flight(network: LiveNetwork, count: int) -> None:
+    """Turns of the loop until so many connections have been begun."""
+    for _ in range(10_000):
+        if network.open_connections >= count:
+            return
+        await asyncio.sleep(0)
+    pytest.fail("the probes did not start")
+
+
+async def test_a_blocked_loop_makes_no_false_time_outs(hostile: Hostile, network: LiveNetwork) -> None:
+    """The peer has answered long ago when the loop wakes up after every deadline has passed (FAULTS rule 2)."""
+    probes = [
+        asyncio.create_task(ask(network, {"http": {"get": hostile.url("good")}}, timeout_s=0.3)) for _ in range(100)
+    ]
+    await in_flight(network, 100)
+    time.sleep(1)  # noqa: ASYNC251 - the fault itself
+    results = await asyncio.gather(*probes)
+    assert [r.outcome for r in results] == [Outcome.PASS] * 100
+    assert all(r.tainted for r in results)
+
+
+async def test_a_time_out_after_a_stall_is_inconclusive(hostile: Hostile, network: LiveNetwork) -> None:
+    waiting = asyncio.create_task(ask(network, {"http": {"get": hostile.url("silence")}}, timeout_s=0.3))
+    await in_flight(network, 1)
+    time.sleep(0.6)  # noqa: ASYNC251 - the fault itself
+    result = await waiting
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.STALLED)
+    assert result.tainted
+
+
+async def test_a_time_limit_missed_by_our_own_stall_is_inconclusive(hostile: Hostile, network: LiveNetwork) -> None:
+    check = {"http": {"get": hostile.url("good")}, "expect": {"time": "< 100ms"}}
+    probe = asyncio.create_task(ask(network, check))
+    await in_flight(network, 1)
+    time.sleep(0.4)  # noqa: ASYNC251 - the fault itself
+    result = await probe
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.STALLED)
+
+
+STOPPED = """
+import asyncio, sys
+from probes._net import LiveNetwork
+from tests.probes.asking import ask
+async def main(url):
+    network = LiveNetwork()
+    probes = [asyncio.create_task(ask(network, {"http": {"get": url}}, timeout_s=1)) for _ in range(100)]
+    while network.open_connections < 100:
+        await asyncio.sleep(0)
+    print("in flight", flush=True)
+    results = await asyncio.gather(*probes)
+    print(sorted({(r.outcome.value, r.reason and r.reason.value, r.tainted) for r in results}))
+asyncio.run(main(sys.argv[1]))
+"""
+
+
+def test_a_stopped_process_blames_nobody(hostile: Hostile) -> None:
+    """SIGSTOP with 100 probes in flight: the answers lie in the kernel when the process goes on."""
+    with elsewhere(STOPPED, hostile.url("good")) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "in flight\n"
+        process.send_signal(signal.SIGSTOP)
+        time.sleep(2)
+        process.send_signal(signal.SIGCONT)
+        answer = process.stdout.read().strip()
+    assert answer in {
+        "[('pass', None, True)]",
+        "[('pass', None, False)]",
+        "[('pass', None, False), ('pass', None, True)]",
+    }
+
+
+async def test_the_answer_of_a_peer_that_stopped_reading_is_heard(network: LiveNetwork) -> None:
+    """A server that refuses a big upload by answering and closing: the answer counts, not the broken pipe."""
+
+    async def refuse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(b"HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n")
+        await writer.drain()
+        writer.write_eof()
+        while await reader.read(1 << 16):
+            pass
+        writer.close()
+
+    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        check = {"http": {"post": f"http://127.0.0.1:{port}/", "body": "x" * 60_000}, "expect": {"status": 413}}
+        result = await ask(network, check)
+    assert result.outcome is Outcome.PASS, result.message
+
+
+async def test_phases_add_up_to_the_duration(hostile: Hostile) -> None:
+    network = LiveNetwork(getaddrinfo=answering("127.0.0.1"))
+    check = {"http": {"get": f"http://a.test:{hostile.port}/good"}}
+    await ask(network, check)  # the first starts threads and loads what it needs
+    result = await ask(network, check)
+    network.close()
+    (step,) = result.steps
+    assert set(step.phases_ns) == {Phase.RESOLVE, Phase.CONNECT, Phase.PROCESSING, Phase.TRANSFER}
+    assert 0 <= step.duration_ns - sum(step.phases_ns.values()) < 3_000_000
+
+
+def test_contexts_are_made_for_one_attempt() -> None:
+    fields = set(Context.__dataclass_fields__)
+    assert {"now_ns", "deadline_ns", "network", "secret", "variables", "cookies"} <= fields
