@@ -1,0 +1,413 @@
+"""From a file to settings: everything that is wrong at once, each with its place, and what was meant."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path as File
+from typing import Any, get_args, get_origin
+
+from pydantic import BaseModel, ValidationError
+
+from monitor.config.document import Document, read
+from monitor.config.models import CheckModel, Contract, Location, Partner, Root, Service, TermsModel
+from monitor.config.problems import ConfigError, Path, Problem, unknown
+from monitor.config.settings import CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.zones import ZoneError, zone
+from monitor.core.calendar import CalendarError, Hours, day_start_us
+from monitor.core.instant import DAY_US, SECOND_US, format_seconds
+from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
+from monitor.runner import budget_us
+from probes.secret import SecretError, lookup
+from probes.template import Reference
+from probes.template import parse as parse_template
+from probes.transaction import Spec, SpecError, finally_budget_ns, parse
+
+OWN_KEYS = frozenset(CheckModel.model_fields)
+MIN_INTERVAL_US = SECOND_US
+MAX_INTERVAL_US = DAY_US
+MIN_CONTROLS = 3
+_WEEKDAYS = {"mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6, "sun": 7}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loaded:
+    """An accepted configuration, and what an operator should look at all the same."""
+
+    settings: Settings
+    warnings: tuple[Problem, ...]
+
+
+def load(path: File, *, shown: str | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
+    """The settings in a file; ConfigError with every problem. `shown` names the file in messages.
+
+    References to secrets must resolve in `environment` (default: the process's), but stay references.
+    """
+    document = read(path, shown or str(path))
+    known = os.environ if environment is None else environment
+    return _Loader(document, path.resolve().parent, known).load()
+
+
+class _Loader:
+    def __init__(self, document: Document, base: File, environment: Mapping[str, str]) -> None:
+        self._document = document
+        self._base = base
+        self._environment = environment
+        self._problems: list[Problem] = []
+        self._warnings: list[Problem] = []
+
+    def load(self) -> Loaded:
+        data = self._document.data
+        if not isinstance(data, dict):
+            self._say((), "a configuration is a mapping with location, contracts and services; see: jaga init")
+            raise ConfigError([*self._problems, *self._document.problems])
+        self._problems += self._document.problems
+        self._references(data, ())
+        specs = self._transactions(data)
+        root = self._validated(data)
+        if root is None:
+            raise ConfigError(self._problems)
+        settings = Settings(
+            base=self._base,
+            store=root.store,
+            location=root.location.id,
+            controls=self._controls(root.location),
+            listen=root.web.listen,
+            expose_money=root.metrics.expose_money,
+            terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
+            services=tuple(self._service(id_, service, specs, root) for id_, service in root.services.items()),
+            subscriptions=tuple(s for id_, partner in root.partners.items() for s in self._partner(id_, partner, root)),
+            partner_names=tuple((id_, partner.name or id_) for id_, partner in root.partners.items()),
+        )
+        self._credit_bases(root)
+        if self._problems:
+            raise ConfigError(self._problems)
+        return Loaded(settings=settings, warnings=tuple(sorted(self._warnings)))
+
+    def _say(self, path: Path, message: str, *, key: bool = False) -> None:
+        self._problems.append(self._document.problem(path, message, key=key))
+
+    def _warn(self, path: Path, message: str) -> None:
+        self._warnings.append(self._document.problem(path, message))
+
+    def _references(self, value: Any, path: Path) -> None:  # noqa: ANN401 - plain YAML data
+        """Every `${…}` in a text must resolve now, so that nobody learns of it at three in the morning."""
+        if isinstance(value, dict):
+            for key, item in value.items():
+                self._references(item, (*path, key))
+        elif isinstance(value, list):
+            for n, item in enumerate(value):
+                self._references(item, (*path, n))
+        elif isinstance(value, str) and "${" in value:
+            try:
+                for part in parse_template(value):
+                    if isinstance(part, Reference):
+                        lookup(part.name, self._environment)
+            except SecretError as error:
+                self._say(path, str(error))
+            except ValueError:
+                pass  # a malformed mark is said by the kind whose text it is
+
+    def _validated(self, data: dict[str, Any]) -> Root | None:
+        """The file's models. Checks are judged for themselves, as their keys are the probes'."""
+        try:
+            return Root.model_validate(data)
+        except ValidationError as error:
+            for path, message, at_key in _problems(error, Root):
+                self._say(path, message, key=at_key)
+            return None
+
+    def _transactions(self, data: dict[str, Any]) -> dict[tuple[str, str], tuple[Spec, CheckModel]]:
+        """Every check that can be read at all, by service and check."""
+        found: dict[tuple[str, str], tuple[Spec, CheckModel]] = {}
+        services = data.get("services")
+        for service, body in services.items() if isinstance(services, dict) else ():
+            checks = body.get("checks") if isinstance(body, dict) else None
+            for check, written in checks.items() if isinstance(checks, dict) else ():
+                read_ = self._check(written, ("services", service, "checks", check))
+                if read_ is not None:
+                    found[service, check] = read_
+        return found
+
+    def _check(self, written: Any, path: Path) -> tuple[Spec, CheckModel] | None:  # noqa: ANN401 - plain YAML data
+        spec: Spec | None = None
+        own: CheckModel | None = None
+        try:
+            transaction = written
+            if isinstance(written, dict):
+                transaction = {key: value for key, value in written.items() if key not in OWN_KEYS}
+            spec = parse(transaction, also=OWN_KEYS)
+        except SpecError as error:
+            for problem in error.problems:
+                full = (*path, *problem.path)
+                self._say(full, problem.message, key="unknown key" in problem.message)
+        try:
+            mine = (
+                {key: value for key, value in written.items() if key in OWN_KEYS} if isinstance(written, dict) else {}
+            )
+            own = CheckModel.model_validate(mine)
+        except ValidationError as error:
+            for inner, message, at_key in _problems(error, CheckModel):
+                self._say((*path, *inner), message, key=at_key)
+        return None if spec is None or own is None else (spec, own)
+
+    def _controls(self, location: Location) -> tuple[str, ...]:
+        path = ("location", "controls")
+        if not location.controls:
+            self._warn(
+                ("location",),
+                "no controls: nothing proves this location's own network, so its faults count as the service's; "
+                f"name at least {MIN_CONTROLS} independent targets",
+            )
+        elif len(location.controls) < MIN_CONTROLS:
+            self._say(
+                path, f"{len(location.controls)} controls: none, or at least {MIN_CONTROLS}, so that a majority can say"
+            )
+        if len(set(location.controls)) < len(location.controls):
+            self._say(path, "the same control twice is no second witness")
+        return location.controls
+
+    def _terms(self, id_: str, contract: Contract) -> Iterator[Terms]:
+        days = [version.effective_from for version in contract.terms]
+        for n, version in enumerate(contract.terms):
+            path: Path = ("contracts", id_, "terms", n)
+            if n and days[n] <= days[n - 1]:
+                self._say((*path, "effective_from"), "versions come in the order of their days, each day once")
+            terms = self._version(id_, version, path)
+            if terms is not None:
+                yield terms
+
+    def _version(self, id_: str, version: TermsModel, path: Path) -> Terms | None:
+        tiers = tuple(Tier(below=tier.below, credit=tier.credit) for tier in version.credits)
+        hours = self._hours(version, (*path, "hours"))
+        try:
+            check_tiers(tiers, version.guarantee)
+        except TermsError as error:
+            self._say((*path, "credits"), str(error))
+        if version.claim_within % DAY_US:
+            self._say((*path, "claim_within"), "is counted in whole days, such as 30d")
+        try:
+            there = zone(version.timezone)
+        except ZoneError as error:
+            self._say((*path, "timezone"), str(error))
+            return None
+        return Terms(
+            contract=id_,
+            effective_from_us=day_start_us(version.effective_from, there),
+            zone=version.timezone,
+            guarantee=version.guarantee,
+            objective=version.objective,
+            tiers=tiers,
+            maintenance_notice_us=version.maintenance_notice,
+            claim_within_days=version.claim_within // DAY_US,
+            grace_us=version.grace,
+            credit_base=version.credit_base or CreditBase.TOTAL,
+            hours=hours,
+            holidays=version.holidays,
+            collective_leave=version.collective_leave,
+        )
+
+    def _hours(self, version: TermsModel, path: Path) -> Hours:
+        try:
+            return Hours(
+                weekdays=tuple(sorted({_WEEKDAYS[day] for day in version.hours.days})),
+                open_minute=version.hours.open,
+                close_minute=version.hours.close,
+            )
+        except CalendarError as error:
+            self._say(path, str(error))
+            return Hours()
+
+    def _service(
+        self,
+        id_: str,
+        service: Service,
+        specs: dict[tuple[str, str], tuple[Spec, CheckModel]],
+        root: Root,
+    ) -> ServiceSettings:
+        path: Path = ("services", id_)
+        if not MIN_INTERVAL_US <= service.interval <= MAX_INTERVAL_US:
+            self._say((*path, "interval"), "an interval lies between 1s and 24h")
+        stale_us = stale_after_us(service.stale_after, service.interval, service.timeout)
+        if stale_us <= service.interval:
+            self._say((*path, "stale_after"), "a run must hold for longer than the interval, or every gap is unknown")
+        checks = tuple(
+            self._check_settings(id_, check, service, *specs[id_, check], controls=bool(root.location.controls))
+            for check in service.checks
+            if (id_, check) in specs
+        )
+        if len(checks) == len(service.checks) and not any(check.sla for check in checks):
+            self._warn((*path, "checks"), "no check counts for the SLA: the service is unknown all the time")
+        return ServiceSettings(
+            id=id_,
+            name=service.name or id_,
+            interval_us=service.interval,
+            timeout_us=service.timeout,
+            stale_after_us=stale_us,
+            checks=checks,
+        )
+
+    def _check_settings(
+        self,
+        service_id: str,
+        id_: str,
+        service: Service,
+        spec: Spec,
+        own: CheckModel,
+        *,
+        controls: bool,
+    ) -> CheckSettings:
+        path: Path = ("services", service_id, "checks", id_)
+        if own.sla and own.interval is not None:
+            self._say((*path, "interval"), "SLA checks share the service's interval; only sla: false may have its own")
+        interval_us = service.interval if own.interval is None else own.interval
+        timeout_us = service.timeout if own.timeout is None else own.timeout
+        finally_us = finally_budget_ns(timeout_us * 1000) // 1000 if spec.finally_ else 0
+        needed_us = budget_us(
+            attempts=own.attempts,
+            timeout_us=timeout_us,
+            finally_us=finally_us,
+            controls=controls,
+        )
+        if needed_us > interval_us:
+            extra = f" and {format_seconds(finally_us)} s of finally" if finally_us else ""
+            rest = " and the controls" if controls else ""
+            self._say(
+                path,
+                f"{own.attempts} attempts of {format_seconds(timeout_us)} s{extra}{rest} take up to "
+                f"{format_seconds(needed_us)} s and do not fit the interval of {format_seconds(interval_us)} s: "
+                "shorten timeout, take fewer attempts, or lengthen interval",
+            )
+        return CheckSettings(
+            id=id_,
+            transaction=spec,
+            name=own.name or id_,
+            network=own.network,
+            sla=own.sla,
+            attempts=own.attempts,
+            timeout_us=timeout_us,
+            interval_us=interval_us,
+        )
+
+    def _partner(self, id_: str, partner: Partner, root: Root) -> Iterator[Subscription]:
+        path: Path = ("partners", id_)
+        contract = root.contracts.get(partner.contract)
+        if contract is None:
+            self._say(
+                (*path, "contract"), f"{partner.contract!r}: {unknown(partner.contract, root.contracts, 'contract')}"
+            )
+            return
+        try:
+            there = zone(contract.terms[-1].timezone)
+        except ZoneError:
+            return  # said at the terms
+        for service, subscribed in partner.services.items():
+            inner: Path = (*path, "services", service)
+            if service not in root.services:
+                self._say(inner, f"{unknown(service, root.services, 'service')}", key=True)
+                continue
+            until_us = None if subscribed.until is None else day_start_us(subscribed.until, there)
+            if not isinstance(subscribed.fee, tuple):
+                yield Subscription(
+                    partner=id_,
+                    service=service,
+                    contract=partner.contract,
+                    fee=subscribed.fee,
+                    until_us=until_us,
+                )
+                continue
+            starts = [day_start_us(step.from_, there) for step in subscribed.fee]
+            if not starts or starts != sorted(set(starts)):
+                self._say(
+                    (*inner, "fee"), "fees come in the order of their days, each day once, and there is at least one"
+                )
+                continue
+            ends = [*starts[1:], until_us]
+            for step, from_us, end_us in zip(subscribed.fee, starts, ends, strict=True):
+                yield Subscription(
+                    partner=id_,
+                    service=service,
+                    contract=partner.contract,
+                    fee=step.amount,
+                    from_us=from_us,
+                    until_us=end_us,
+                )
+
+    def _credit_bases(self, root: Root) -> None:
+        """With several services it must be stated what a credit is a share of (CONTRACT 2.6)."""
+        for id_, partner in root.partners.items():
+            contract = root.contracts.get(partner.contract)
+            if contract is None or len(partner.services) < 2:  # noqa: PLR2004 - several
+                continue
+            for n, version in enumerate(contract.terms):
+                if version.credit_base is None:
+                    self._say(
+                        ("contracts", partner.contract, "terms", n),
+                        f"partner {id_} has several services: state credit_base: total or credit_base: service",
+                    )
+
+
+def _problems(error: ValidationError, root: type[BaseModel]) -> Iterator[tuple[Path, str, bool]]:
+    """(path, sentence, whether it is the key that is wrong) of everything pydantic found."""
+    for found in error.errors(include_url=False):
+        path = tuple(part for n, part in enumerate(found["loc"]) if part != "[key]" and not _is_tag(found["loc"], n))
+        if found["type"] == "extra_forbidden":
+            yield path, unknown(str(path[-1]), _keys_at(root, path[:-1])), True
+        elif found["type"] == "missing":
+            yield path[:-1], f"{path[-1]} is missing", True
+        elif found["type"] == "too_short" and found["input"]:
+            continue  # its items were wrong and are said for themselves
+        else:
+            yield path, _sentence(found), "[key]" in found["loc"]
+
+
+def _is_tag(path: Path, n: int) -> bool:
+    """Whether a part only names which form of a fee was meant."""
+    return n > 0 and path[n - 1] == "fee" and path[n] in {"plain", "steps"}
+
+
+def _sentence(found: Any) -> str:  # noqa: ANN401 - one of pydantic's error details
+    expected = {
+        "string_type": "a text",
+        "model_type": "a mapping",
+        "dict_type": "a mapping",
+        "tuple_type": "a list",
+        "bool_type": "true or false",
+        "int_type": "a whole number",
+        "too_short": "at least one entry",
+    }.get(found["type"])
+    if found["type"] in {"enum", "literal_error"}:
+        expected = found["ctx"]["expected"]
+    if expected is not None:
+        return f"expected {expected}, got {_said(found['input'])}"
+    return str(found["msg"]).removeprefix("Value error, ")
+
+
+def _said(value: object) -> str:
+    if value is None:
+        return "nothing"
+    if isinstance(value, dict | list):
+        return "a mapping" if isinstance(value, dict) else "a list"
+    return repr(value)[:60]
+
+
+def _keys_at(annotation: Any, path: Path) -> list[str]:  # noqa: ANN401 - a type
+    """The keys that the model at a path has; none where the path leads to no model."""
+    for part in path:
+        annotation = _below(annotation, part)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return [field.alias or name for name, field in annotation.model_fields.items()]
+    return []
+
+
+def _below(annotation: Any, part: str | int) -> Any:  # noqa: ANN401 - types
+    """The type of what stands under a key or index of a value of this type; None where that cannot be said."""
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
+        return fields.get(str(part))
+    if get_origin(annotation) is dict:
+        return get_args(annotation)[1]
+    if get_origin(annotation) is tuple:
+        return get_args(annotation)[0]
+    return next((found for arg in get_args(annotation) if (found := _below(arg, part)) is not None), None)

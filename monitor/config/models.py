@@ -1,0 +1,286 @@
+"""The shape of the file: which keys there are, what their values may be, and the sentence for each that is not.
+
+These models only read. What they give is assembled in `settings`; option types live where they are consumed.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date
+from decimal import Decimal
+from fractions import Fraction
+from typing import Annotated, Any, Literal
+
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Discriminator,
+    Field,
+    PlainSerializer,
+    StrictBool,
+    StrictStr,
+    Tag,
+    WithJsonSchema,
+)
+
+from monitor.core.agreement import duration_text, parse_clock, parse_duration, parse_percent
+from monitor.core.check import Network
+from monitor.core.instant import DAY_US, SECOND_US
+from monitor.core.terms import CreditBase, Fee, percent_text
+from monitor.runner import parse_control
+
+ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
+MAX_NAME = 200
+_FEE = re.compile(r"([A-Z]{3}) ([0-9]{1,18}(?:\.[0-9]{1,4})?)")
+_DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
+_LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
+_WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+
+
+def _identifier(text: Any) -> str:  # noqa: ANN401 - anything from YAML
+    if not isinstance(text, str) or not ID.fullmatch(text):
+        raise ValueError(
+            f"{text!r} is no id: 1 to 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit "
+            "(a display name goes under name:)",
+        )
+    return text
+
+
+def _name(text: str) -> str:
+    if not text.strip() or len(text) > MAX_NAME or not text.isprintable():
+        raise ValueError(f"a name is a text on one line of 1 to {MAX_NAME} characters")
+    return text
+
+
+def _date(value: Any) -> date:  # noqa: ANN401 - anything from YAML
+    if not isinstance(value, str) or not _DATE.fullmatch(value):
+        raise ValueError(f"{value!r} is no date, write it like 2026-01-01")
+    return date.fromisoformat(value)
+
+
+def _fee(value: Any) -> Fee:  # noqa: ANN401 - anything from YAML
+    match = _FEE.fullmatch(value) if isinstance(value, str) else None
+    if match is None:
+        raise ValueError(f"{value!r} is no fee, write currency and amount without separators: IDR 12500000")
+    fee = Fee(currency=match[1], amount=Decimal(match[2]))
+    if fee.amount % fee.unit:
+        raise ValueError(f"{value!r}: {fee.currency} is not divided finer than {fee.unit}")
+    return fee
+
+
+def _listen(value: Any) -> tuple[str, int]:  # noqa: ANN401 - anything from YAML
+    match = _LISTEN.fullmatch(value) if isinstance(value, str) else None
+    if match is None or int(match[2]) > 65535:  # noqa: PLR2004 - the last port
+        raise ValueError(f"{value!r} is no address to listen on, write host:port like 127.0.0.1:9464")
+    return match[1].strip("[]"), int(match[2])
+
+
+def _positive(duration_us: int) -> int:
+    if duration_us <= 0:
+        raise ValueError("must be longer than nothing")
+    return duration_us
+
+
+def _control(value: Any) -> str:  # noqa: ANN401 - anything from YAML
+    if not isinstance(value, str):
+        raise ValueError("a control is a target like tcp://1.1.1.1:443")  # noqa: TRY004 - pydantic reports ValueErrors
+    parse_control(value)
+    return value
+
+
+def _store(value: Any) -> str:  # noqa: ANN401 - anything from YAML
+    if not isinstance(value, str) or not value.startswith(("sqlite:///", "postgresql://", "${")):
+        raise ValueError("a store is sqlite:///path (relative to this file, or with four slashes) or postgresql://…")
+    return value
+
+
+def _clock_text(minutes: int) -> str:
+    return f"{minutes // 60:02d}:{minutes % 60:02d}"
+
+
+def listen_text(listen: tuple[str, int]) -> str:
+    """`127.0.0.1:9464`, an IPv6 address in brackets."""
+    host, port = listen
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
+def _text_pattern(pattern: str, example: str) -> WithJsonSchema:
+    return WithJsonSchema({"type": "string", "pattern": pattern, "examples": [example]})
+
+
+Id = Annotated[str, BeforeValidator(_identifier), _text_pattern("^[a-z0-9][a-z0-9._-]{0,62}$", "portal")]
+Name = Annotated[StrictStr, AfterValidator(_name)]
+Duration = Annotated[
+    int,
+    BeforeValidator(parse_duration),
+    AfterValidator(_positive),
+    PlainSerializer(duration_text),
+    _text_pattern(r"^\d{1,9}(ms|s|m|h|d)$", "60s"),
+]
+Percent = Annotated[
+    Fraction,
+    BeforeValidator(parse_percent),
+    PlainSerializer(lambda percent: f"{percent_text(percent)}%", return_type=str),
+    _text_pattern(r"^\d{1,3}(\.\d{1,12})?%$", "95%"),
+]
+Day = Annotated[date, BeforeValidator(_date), _text_pattern(r"^\d{4}-\d{2}-\d{2}$", "2026-01-01")]
+FeeText = Annotated[
+    Fee,
+    BeforeValidator(_fee),
+    PlainSerializer(lambda fee: f"{fee.currency} {fee.amount}", return_type=str),
+    _text_pattern(r"^[A-Z]{3} \d+(\.\d+)?$", "IDR 12500000"),
+]
+Clock = Annotated[
+    int,
+    BeforeValidator(parse_clock),
+    PlainSerializer(_clock_text),
+    _text_pattern(r"^\d{2}:\d{2}$", "09:00"),
+]
+Listen = Annotated[
+    tuple[str, int],
+    BeforeValidator(_listen),
+    PlainSerializer(listen_text),
+    _text_pattern(r"^.+:\d{1,5}$", "127.0.0.1:9464"),
+]
+ControlText = Annotated[str, BeforeValidator(_control), _text_pattern("^(tcp|https)://.+$", "tcp://1.1.1.1:443")]
+Store = Annotated[
+    str, BeforeValidator(_store), _text_pattern(r"^(sqlite:///|postgresql://|\$\{)", "sqlite:///var/ledger.db")
+]
+
+
+class Model(BaseModel):
+    """Every key known, nothing changed afterwards."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
+
+
+class Location(Model):
+    """A vantage point, and what proves that its own network works."""
+
+    id: Id = Field(description="The id of this location; it stands in every run.")
+    controls: tuple[ControlText, ...] = Field(
+        default=(),
+        description="Targets that prove this location's own network, asked around failures: none, or at least 3.",
+    )
+
+
+class Web(Model):
+    """Where the pages and metrics are."""
+
+    listen: Listen = Field(default=("127.0.0.1", 9464), description="host:port of the pages and /metrics.")
+
+
+class Metrics(Model):
+    """What the metrics may show."""
+
+    expose_money: StrictBool = Field(default=False, description="Fees, credits and partner names in /metrics.")
+
+
+class TierModel(Model):
+    """Availability under `below` earns `credit` of the fee, down to the next tier."""
+
+    below: Percent
+    credit: Percent
+
+
+class HoursModel(Model):
+    """Business hours on working days."""
+
+    days: tuple[Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"], ...] = ("mon", "tue", "wed", "thu", "fri")
+    open: Clock = 9 * 60
+    close: Clock = 17 * 60
+
+
+class TermsModel(Model):
+    """One version of an agreement's terms."""
+
+    effective_from: Day = Field(description="The first day on which this version is in force.")
+    timezone: StrictStr = Field(default="Asia/Jakarta", description="The zone whose calendar months are judged.")
+    guarantee: Percent = Field(description="The availability promised per calendar month.")
+    objective: Percent | None = Field(default=None, description="An objective, reported beside the guarantee.")
+    credits: tuple[TierModel, ...] = Field(description="Tiers, from the highest bound to the lowest.")
+    maintenance_notice: Duration = Field(default=48 * 3600 * SECOND_US, description="Notice that excludes maintenance.")
+    claim_within: Duration = Field(default=30 * DAY_US, description="Whole days to claim in after the month's end.")
+    grace: Duration = Field(default=3 * DAY_US, description="How long after its end a month may close.")
+    credit_base: CreditBase | None = Field(
+        default=None,
+        description="total: the highest tier once on the sum of fees (default); service: each on its own fee.",
+    )
+    hours: HoursModel = HoursModel()
+    holidays: StrictStr = Field(default="id", description="The table of public holidays.")
+    collective_leave: StrictBool = Field(default=False, description="Whether cuti bersama are free days.")
+
+
+class Contract(Model):
+    """An agreement: its terms, one entry a version."""
+
+    terms: tuple[TermsModel, ...] = Field(min_length=1)
+
+
+class CheckModel(Model):
+    """What a check says beside its transaction."""
+
+    name: Name | None = Field(default=None, description="A display name.")
+    network: Network = Field(default=Network.PUBLIC, description="From where it reaches the service.")
+    sla: StrictBool = Field(default=True, description="Whether it counts for the contract.")
+    attempts: Annotated[int, Field(strict=True, ge=1, le=5)] = Field(
+        default=2,
+        description="Attempts of one run; the last one confirms.",
+    )
+    timeout: Duration | None = Field(default=None, description="Bounds one attempt with all its steps.")
+    interval: Duration | None = Field(default=None, description="Only for a check with sla: false.")
+
+
+class Service(Model):
+    """Something the provider runs and promises."""
+
+    name: Name | None = Field(default=None, description="A display name; renaming touches no history.")
+    interval: Duration = Field(default=60 * SECOND_US, description="Every SLA check runs once in it.")
+    timeout: Duration = Field(default=10 * SECOND_US, description="Bounds one attempt with all its steps.")
+    stale_after: Duration | None = Field(default=None, description="3 x interval + timeout if not said.")
+    checks: dict[Id, dict[str, Any]] = Field(min_length=1)
+
+
+class FeeStep(Model):
+    """A fee from a day on."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    from_: Day = Field(alias="from")
+    amount: FeeText
+
+
+# One form or the other by what is written, so that a wrong fee is one problem and not two.
+FeeChoice = Annotated[
+    Annotated[FeeText, Tag("plain")] | Annotated[tuple[FeeStep, ...], Tag("steps")],
+    Discriminator(lambda value: "steps" if isinstance(value, list | tuple) else "plain"),
+]
+
+
+class Subscribed(Model):
+    """A partner's subscription of a service."""
+
+    fee: FeeChoice = Field(description="IDR 12500000, or a list of {from, amount}.")
+    until: Day | None = Field(default=None, description="The first day on which it no longer holds.")
+
+
+class Partner(Model):
+    """A partner and what it subscribes."""
+
+    name: Name | None = Field(default=None, description="A display name.")
+    contract: Id
+    services: dict[Id, Subscribed] = Field(min_length=1)
+
+
+class Root(Model):
+    """The whole file."""
+
+    store: Store = Field(default="sqlite:///var/jaga/ledger.db", description="Where the ledger is.")
+    location: Location
+    web: Web = Web()
+    metrics: Metrics = Metrics()
+    contracts: dict[Id, Contract] = Field(min_length=1)
+    services: dict[Id, Service] = Field(min_length=1)
+    partners: dict[Id, Partner] = Field(default={})
