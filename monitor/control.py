@@ -119,6 +119,9 @@ class Server:
             return await self._handle(request, login)
         except ValueError as error:
             return {"error": str(error)}
+        except Exception:  # noqa: BLE001 - whatever it was, the asker gets an answer and the log the cause
+            _log.exception("control_request_failed", do=request.get("do"))
+            return {"error": "the daemon failed at this request; its log says why"}
 
 
 def ask(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from monitor.core.fact import ExclusionReason, Ruling
 
@@ -180,6 +180,10 @@ def read_command(written: Mapping[str, Any]) -> Command:
         msg = f"verb {verb!r} is unknown; there are {', '.join(COMMANDS)}"
         raise CommandError(msg)
     body = {name: value for name, value in written.items() if name != "verb"}
+    known = {field.name for field in dataclasses.fields(COMMANDS[verb])}
+    if not body.keys() <= known:
+        msg = f"{verb}: {', '.join(sorted(body.keys() - known))} is unknown; there are {', '.join(sorted(known))}"
+        raise CommandError(msg)
     try:
         found: Command = _adapter(verb).validate_python(body)
     except ValidationError as error:
@@ -192,4 +196,4 @@ def read_command(written: Mapping[str, Any]) -> Command:
 
 @functools.cache
 def _adapter(verb: str) -> TypeAdapter[Any]:
-    return TypeAdapter(COMMANDS[verb], config=ConfigDict(extra="forbid"))
+    return TypeAdapter(COMMANDS[verb])

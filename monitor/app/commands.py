@@ -1,0 +1,72 @@
+"""What may be asked of a running daemon over its control socket: decisions, a reload, a sign of life."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Protocol
+
+from monitor.core.wire import write_fact
+from monitor.ledger.act import Done
+from monitor.ledger.command import Command, CommandError, read_command
+from monitor.ledger.decide import Refused
+from monitor.storage import StoreError
+
+KNOWN = ("decide", "reload", "ping")
+
+
+class Decides(Protocol):
+    """`Daemon.decide`."""
+
+    def __call__(self, command: Command, *, by: str, over_closed: bool = False) -> Awaitable[Done | Refused]:
+        """Carry a decision out."""
+
+
+class Commands:
+    """Answers requests of the control socket: one JSON object in, one out.
+
+    `decide` gives `recorded` (facts as written) and `remarks`, or `refused` with the reason; anything that could not be
+    done is an `error`. The author is `by` where it is given, else the login of whoever asks, by the kernel's word.
+    """
+
+    def __init__(
+        self,
+        decide: Decides,
+        *,
+        reload: Callable[[], Awaitable[str | None]],
+        not_ready: Callable[[], str | None],
+    ) -> None:
+        self._decide = decide
+        self._reload = reload
+        self._not_ready = not_ready
+
+    async def handle(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        """The answer to one request of `login`; ValueError where it makes no sense."""
+        match request.get("do"):
+            case "decide":
+                return await self._decided(request, login)
+            case "reload":
+                why = await self._reload()
+                return {"reloaded": True} if why is None else {"error": why}
+            case "ping":
+                return {"pid": os.getpid(), "not_ready": self._not_ready()}
+            case other:
+                msg = f"nothing is known of {other!r}; there are {', '.join(KNOWN)}"
+                raise ValueError(msg)
+
+    async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        written, named = request.get("command"), request.get("by")
+        if not isinstance(written, Mapping):
+            msg = "a decision needs its command"
+            raise CommandError(msg)
+        if named is not None and not isinstance(named, str):
+            msg = "by is a name"
+            raise CommandError(msg)
+        command = read_command(written)
+        try:
+            done = await self._decide(command, by=named or login, over_closed=request.get("over_closed") is True)
+        except StoreError as error:
+            return {"error": str(error)}
+        if isinstance(done, Refused):
+            return {"refused": done.reason}
+        return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}

@@ -1,0 +1,455 @@
+"""The daemon: its parts started in named phases, undone in reverse; what others may ask of it while it runs."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+from collections.abc import AsyncIterator, Awaitable, Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from typing import Any, TypeVar
+
+import structlog
+
+from monitor.app.adopt import adoptions
+from monitor.app.commands import Commands
+from monitor.app.heart import Heart
+from monitor.app.options import Options, version
+from monitor.app.process import Rereading, settle_in
+from monitor.app.pulse import Pulse
+from monitor.app.supervise import Supervisor
+from monitor.app.views import Views
+from monitor.clock import Clock, Step, live_clock
+from monitor.closing import Closing
+from monitor.config import Settings
+from monitor.control import Server
+from monitor.core.fact import ClockStep
+from monitor.core.instant import format_instant
+from monitor.core.verdict import Verdict
+from monitor.detector import Detector
+from monitor.ledger.act import Done, Order, prepare
+from monitor.ledger.close import due
+from monitor.ledger.command import Command
+from monitor.ledger.decide import Refused
+from monitor.ledger.month import Months
+from monitor.ledger.standing import ServiceStanding
+from monitor.recorder import Recorder
+from monitor.runner import Plan, Runner
+from monitor.scheduler import Scheduler, staggered
+from monitor.sdnotify import Notifier
+from monitor.storage import Committed, Store, StoreError, Unit
+from monitor.storage.opening import open_store, sqlite_path
+from monitor.storage.writing import SqlStore
+from monitor.telemetry.exposition import Exposition
+from monitor.telemetry.logs import LogCounts
+from monitor.web.pages import Handed, Listening, listen
+from probes._net import LiveNetwork
+
+T = TypeVar("T")
+
+AUTHOR = "jaga"
+"""Who decides what the daemon does by itself."""
+
+READERS = 2
+LOST_RUNS = 3
+"""The exit code when the store could not take the last runs."""
+
+_log = structlog.get_logger("jaga.app")
+
+
+class Daemon:
+    """One daemon. `start` and `stop`, or `serve` for both and the signals in between.
+
+    With `threads` False the store is spoken to on the loop itself: for simulations, where time must stand meanwhile.
+    """
+
+    def __init__(
+        self,
+        options: Options,
+        *,
+        clock: Clock | None = None,
+        threads: bool = True,
+        logs: LogCounts | None = None,
+        notifier: Notifier | None = None,
+    ) -> None:
+        self.options = options
+        self.lost_runs = 0
+        self._given_clock = clock
+        self._threads = threads
+        self._logs = logs
+        self._notifier = notifier or Notifier()
+        self._stack = AsyncExitStack()
+        self._why_not: str | None = "it has not been started"
+        self._steps: set[asyncio.Task[None]] = set()
+        self._reloading = asyncio.Lock()
+        self._starting: asyncio.Task[None] | None = None
+        self._stopped = asyncio.Event()
+        self._listening: Listening | None = None
+        self._rereading: Rereading | None = None
+        self._write: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
+        self._read: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
+        self._reading: ThreadPoolExecutor | None = None
+        self.clock: Clock
+        self.supervisor: Supervisor
+        self.store: SqlStore
+        self.detector: Detector
+        self.recorder: Recorder
+        self.runner: Runner
+        self.pulse: Pulse
+        self.scheduler: Scheduler
+        self.views: Views
+        self.heart: Heart
+
+    # What others may ask.
+
+    @property
+    def ready(self) -> bool:
+        """Whether the ledger is replayed, schedules run, and the store takes what it is given."""
+        return self.not_ready() is None
+
+    def not_ready(self) -> str | None:
+        """Why it is not ready, None if it is."""
+        if self._why_not is not None:
+            return self._why_not
+        since_us = self.recorder.stats.failing_since_us
+        return None if since_us is None else f"the store fails since {format_instant(since_us)}"
+
+    @property
+    def listen_address(self) -> str | None:
+        """Where the pages are, such as `http://127.0.0.1:9464`; None while they are not."""
+        return None if self._listening is None else self._listening.url
+
+    async def standings(self) -> tuple[ServiceStanding, ...]:
+        """How the services stand, at most a second old."""
+        return await self.views.standings()
+
+    async def decide(self, command: Command, *, by: str, over_closed: bool = False) -> Done | Refused:
+        """Carry a decision out: durable when this returns. StoreError where the store cannot take it."""
+        order = Order(
+            command=command,
+            by=by,
+            now_us=self.clock.now_us(),
+            tz_version=self.options.tz_version,
+            over_closed=over_closed,
+        )
+        return await self.recorder.ask(lambda store: prepare(store, self.options.basis, order))
+
+    async def read(self, call: Callable[[Months], T]) -> T:
+        """Ask the ledger as it stands, where reading may take its time."""
+        now_us = self.clock.now_us()
+        answer: T = await self._read(lambda: call(Months(self.store, self.options.basis, now_us)))
+        return answer
+
+    async def reload(self, settings: Settings) -> None:
+        """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
+
+        A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and pages stay as they
+        are until the daemon is started anew.
+        """
+        async with self._reloading:
+            wanted = Options.of(settings)
+            held = await self._held_back(wanted)
+            options = wanted.keeping(self.options, held)
+            await self._adopt(options)
+            self.options = self.views.options = options
+            self.detector.configured = options.basis.agreements
+            self.scheduler.replace(staggered(options.plans))
+            self.views.reloaded_us = self.clock.now_us()
+        _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
+
+    async def _held_back(self, wanted: Options) -> frozenset[str]:
+        """The services whose list would change while they are not UP."""
+        before = {entry.service: entry for entry in self.options.lists}
+        after = {entry.service: entry for entry in wanted.lists}
+        changed = {service for service, entry in before.items() if after.get(service) != entry}
+        found = await self.standings() if changed else ()
+        return frozenset(s.service for s in found if s.service in changed and s.standing.verdict is not Verdict.UP)
+
+    # Starting and stopping.
+
+    async def start(self) -> None:
+        """Start all parts, one phase after the other; what was started is undone when one fails."""
+        self._why_not = "it is starting"
+        try:
+            for name, phase in self._phases():
+                self._why_not = f"it is starting: {name}"
+                await self._stack.enter_async_context(phase())
+        except BaseException:
+            self._why_not = "it could not be started"
+            await self._stack.aclose()
+            raise
+        self._why_not = None
+        self.heart.ready()
+        _log.info("ready", store=self.store.target, pages=self.listen_address, checks=len(self.options.plans))
+
+    async def stop(self) -> None:
+        """Stop starting runs, let those under way finish, commit, and let go of everything, in reverse order."""
+        self._why_not = "it is stopping"
+        self.heart.stopping()
+        await self._stack.aclose()
+        self._why_not = "it has stopped"
+
+    def force(self) -> None:
+        """Do not wait for the runs under way."""
+        self.scheduler.abandon()
+
+    async def serve(self, reread: Callable[[], Settings] | None = None) -> int:
+        """Start, run until SIGTERM or SIGINT, stop; the exit code. A second signal does not wait for runs.
+
+        `reread` reads the configuration again, at SIGHUP; what it raises leaves the old one in force.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
+        loop.add_signal_handler(signal.SIGHUP, _log.info, "no reload while starting")
+        try:
+            self._starting = asyncio.ensure_future(self.start())
+            await asyncio.wait([self._starting])
+            if self._starting.cancelled():
+                return 0  # a signal came first; what had been started is undone
+            self._starting.result()
+            settle_in()
+            if reread is not None:
+                self._rereading = Rereading(reread, self.reload, read=self._read, heart=self.heart, views=self.views)
+                loop.add_signal_handler(signal.SIGHUP, self._rereading.begin)
+            await self._stopped.wait()
+            await self.stop()
+        finally:
+            for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+                loop.remove_signal_handler(number)
+        return LOST_RUNS if self.lost_runs else 0
+
+    def _signalled(self, name: str) -> None:
+        if self._starting is not None and not self._starting.done():
+            self._starting.cancel()
+        elif self._stopped.is_set():
+            _log.warning("stopping at once", signal=name)
+            self.force()
+        else:
+            _log.info("stopping", signal=name)
+        self._stopped.set()
+
+    def _phases(self) -> tuple[tuple[str, Callable[[], AbstractAsyncContextManager[None]]], ...]:
+        """The order of starting, which reversed is the order of stopping."""
+        return (
+            ("clock", self._with_clock),
+            ("ledger", self._with_ledger),
+            ("parts", self._with_parts),
+            ("pages", self._with_pages),
+            ("replay", self._with_replay),
+            ("recording", self._with_recording),
+            ("adoption", self._with_adoption),
+            ("commands", self._with_commands),
+            ("closing of months", self._with_closing),
+            ("schedule", self._with_schedule),
+        )
+
+    @asynccontextmanager
+    async def _with_clock(self) -> AsyncIterator[None]:
+        self.clock = self._given_clock or live_clock(asyncio.get_running_loop())
+        self.supervisor = Supervisor(self.clock)
+        try:
+            yield
+        finally:
+            if self._given_clock is None:
+                self.clock.close()
+
+    @asynccontextmanager
+    async def _with_ledger(self) -> AsyncIterator[None]:
+        writing = ThreadPoolExecutor(1, "ledger-writer") if self._threads else None
+        self._reading = ThreadPoolExecutor(READERS, "ledger-reader") if self._threads else None
+        if writing is not None and self._reading is not None:
+            self._write, self._read = _in_threads(writing), _in_threads(self._reading)
+        try:
+            self.store = await self._write(lambda: open_store(self.options.store, base=self.options.base))
+            try:
+                yield
+            finally:
+                await self._write(self.store.close)
+        finally:
+            for executor in (writing, self._reading):
+                if executor is not None:
+                    executor.shutdown()
+
+    @asynccontextmanager
+    async def _with_parts(self) -> AsyncIterator[None]:
+        """Everything that can be made before the ledger is replayed, and does nothing by itself."""
+        network = LiveNetwork()
+        self.pulse = Pulse(self.clock, self._on_step)
+        self.detector = Detector(self.store, self.options.basis.agreements)
+        self.runner = Runner(
+            location=self.options.location,
+            clock=self.clock,
+            network=network,
+            secret=self.options.secret,
+            controls=self.options.controls,
+            stood_still=self.pulse.stood_still,
+        )
+        self.scheduler = Scheduler(self.clock, execute=self._run, late=self._late)
+        self.heart = Heart(self._notifier, self.clock, behind_us=self.scheduler.behind_us, why_not=self.not_ready)
+        self.recorder = Recorder(
+            store=self.store,
+            clock=self.clock,
+            submit=self._write,
+            react=self.detector.take,
+            open_since=self.scheduler.open_since,
+            on_committed=self._on_committed,
+        )
+        self.views = Views(
+            options=self.options,
+            clock=self.clock,
+            store=self.store,
+            detector=self.detector,
+            recorder=self.recorder,
+            scheduler=self.scheduler,
+            runner=self.runner,
+            pulse=self.pulse,
+            supervisor=self.supervisor,
+            read=self._read,
+            ready=lambda: self.ready,
+            logs=self._logs,
+        )
+        self.pulse.start()
+        try:
+            yield
+        finally:
+            self.pulse.stop()
+            network.close()
+
+    @asynccontextmanager
+    async def _with_pages(self) -> AsyncIterator[None]:
+        exposition = Exposition(
+            self.views.snapshot,
+            now_ns=self.clock.now_ns,
+            expose_money=self.options.expose_money,
+            executor=self._reading,
+        )
+        handed = Handed(
+            version=version(),
+            not_ready=self.not_ready,
+            metrics=exposition.render,
+            status=self.views.status,
+        )
+        self._listening = await listen(handed, *self.options.listen)
+        try:
+            yield
+        finally:
+            await self._listening.stop()
+            self._listening = None
+
+    @asynccontextmanager
+    async def _with_replay(self) -> AsyncIterator[None]:
+        now_us = self.clock.now_us()
+        await self._write(lambda: self.detector.open(now_us))
+        await self._read(self.views.count_entries)
+        yield
+
+    @asynccontextmanager
+    async def _with_recording(self) -> AsyncIterator[None]:
+        writing = self.supervisor.start("recorder", self.recorder.run)
+        try:
+            yield
+        finally:
+            with suppress(StoreError):  # told by the recorder itself; what it lost is counted below
+                await self.recorder.ask(self._last_marks)
+            self.recorder.stop()
+            await writing
+            self.lost_runs = self.recorder.pending
+
+    @asynccontextmanager
+    async def _with_adoption(self) -> AsyncIterator[None]:
+        await self._adopt(self.options)
+        yield
+
+    @asynccontextmanager
+    async def _with_commands(self) -> AsyncIterator[None]:
+        """Verbs beside the daemon come over a socket in the ledger's folder; on PostgreSQL they write by themselves."""
+        file = sqlite_path(self.options.store, base=self.options.base)
+        if file is None:
+            yield
+            return
+        commands = Commands(self.decide, reload=self._reload_asked, not_ready=self.not_ready)
+        server = Server(file.parent, commands.handle)
+        await server.start()
+        try:
+            yield
+        finally:
+            await server.stop()
+
+    async def _reload_asked(self) -> str | None:
+        return "this daemon has no configuration file" if self._rereading is None else await self._rereading.once()
+
+    @asynccontextmanager
+    async def _with_closing(self) -> AsyncIterator[None]:
+        closing = Closing(
+            self.clock,
+            due=lambda: self.read(due),
+            close=lambda command: self.decide(command, by=AUTHOR),
+        )
+        task = self.supervisor.start("closing", closing.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_schedule(self) -> AsyncIterator[None]:
+        self.scheduler.replace(staggered(self.options.plans))
+        task = self.supervisor.start("scheduler", self.scheduler.run)
+        try:
+            yield
+        finally:
+            self.scheduler.stop()
+            await self.scheduler.drain()
+            await task
+
+    # What the parts hand each other.
+
+    async def _run(self, plan: Plan, slot_us: int) -> None:
+        self.recorder.accept(await self.runner.run(plan, slot_us))
+
+    def _late(self, plan: Plan, slot_us: int) -> None:
+        self.recorder.accept(self.runner.late(plan, slot_us))
+
+    def _on_committed(self, committed: Committed) -> None:
+        self.views.committed(committed)
+
+    def _last_marks(self, _store: Store) -> tuple[Unit, None]:
+        return Unit(recorded_at_us=self.clock.now_us(), marks=self.detector.marks()), None
+
+    async def _adopt(self, options: Options) -> None:
+        """Make the configuration's terms, fees and check lists facts, where they are not yet."""
+        now_us = self.clock.now_us()
+
+        def make(store: Store) -> tuple[Unit | None, int]:
+            recorded = [entry.fact for entry in store.entries(types=("terms", "subscription", "checks"))]
+            facts = adoptions(recorded, options.basis, options.lists, now_us)
+            return (Unit(recorded_at_us=now_us, facts=facts) if facts else None), len(facts)
+
+        adopted = await self.recorder.ask(make)
+        if adopted:
+            _log.info("configuration adopted", facts=adopted)
+
+    def _on_step(self, step: Step) -> None:
+        _log.warning("wall clock stepped", delta_us=step.delta_us, now=format_instant(step.at_us))
+        self.scheduler.rebase()
+        task = asyncio.get_running_loop().create_task(self._record_step(step), name="clock step")
+        self._steps.add(task)
+        task.add_done_callback(self._steps.discard)
+
+    async def _record_step(self, step: Step) -> None:
+        fact = ClockStep(at_us=step.at_us, delta_us=step.delta_us, location=self.options.location)
+        unit = Unit(recorded_at_us=step.at_us, facts=[fact])
+        try:
+            await self.recorder.ask(lambda _store: (unit, None))
+        except StoreError as error:
+            _log.error("clock step not recorded", error=str(error))
+
+
+async def _inline(call: Callable[[], T]) -> T:
+    return call()
+
+
+def _in_threads(executor: ThreadPoolExecutor) -> Callable[[Callable[[], Any]], Awaitable[Any]]:
+    return lambda call: asyncio.get_running_loop().run_in_executor(executor, call)

@@ -1,0 +1,89 @@
+"""From settings to what the daemon's parts are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from importlib import metadata
+from pathlib import Path
+
+from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.core.check import CheckList
+from monitor.ledger.record import Basis
+from monitor.runner import Control, Plan, parse_control
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Options:
+    """One configuration of the daemon.
+
+    `store` is its URL, relative to `base`. `plans` are all checks to run, in the configuration's order; `lists` the SLA
+    checks of each service as configured (their `at_us` is set when they are adopted). `basis` holds the configured
+    agreements. `secret` looks a reference up at run time.
+    """
+
+    store: str
+    base: Path
+    location: str
+    controls: tuple[Control, ...]
+    plans: tuple[Plan, ...]
+    lists: tuple[CheckList, ...]
+    basis: Basis
+    listen: tuple[str, int]
+    expose_money: bool
+    secret: Callable[[str], str] = secret
+    tz_version: str = TZ_VERSION
+
+    @staticmethod
+    def of(settings: Settings) -> Options:
+        """What the settings say."""
+        return Options(
+            store=settings.store,
+            base=settings.base,
+            location=settings.location,
+            controls=tuple(parse_control(text) for text in settings.controls),
+            plans=tuple(plan_of(service, check) for service in settings.services for check in service.checks),
+            lists=settings.check_lists(),
+            basis=basis_of(settings),
+            listen=settings.listen,
+            expose_money=settings.expose_money,
+        )
+
+    def keeping(self, old: Options, services: frozenset[str]) -> Options:
+        """These options, but for `services`, which keep the checks and the list that `old` has for them."""
+        if not services:
+            return self
+        return replace(
+            self,
+            plans=(
+                *(plan for plan in self.plans if plan.service not in services),
+                *(plan for plan in old.plans if plan.service in services),
+            ),
+            lists=(
+                *(entry for entry in self.lists if entry.service not in services),
+                *(entry for entry in old.lists if entry.service in services),
+            ),
+        )
+
+
+def version() -> str:
+    """The version of the installed distribution."""
+    return metadata.version("jaga")
+
+
+def basis_of(settings: Settings) -> Basis:
+    """What figures need from outside the record."""
+    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}")
+
+
+def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:
+    """A check as it is run."""
+    return Plan(
+        service=service.id,
+        check=check.id,
+        transaction=check.transaction,
+        interval_us=check.interval_us,
+        timeout_us=check.timeout_us,
+        attempts=check.attempts,
+        sla=check.sla,
+    )

@@ -1,0 +1,342 @@
+"""From a due slot to exactly one Run: attempts, confirmation, controls, deadlines, whose fault it was (CONTRACT 2.1).
+
+A fault of ours is never a failure of theirs: a run fails only after the probe failed, the controls answered, the
+confirming probe failed, and the controls answered again (FAULTS, rule 1). A crash, a hang or a stall is inconclusive
+with its reason. This is the only place that turns a probe's `Result` into the ledger's `Run`.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import traceback
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import probes
+from monitor.clock import Clock
+from monitor.core.instant import SECOND_US
+from monitor.core.run import Outcome, Run, StepRecord
+from probes import FailReason, InconclusiveReason, Result, transaction
+
+CONTROL_TIMEOUT_US = SECOND_US
+"""How long a round of controls takes at most; a run has two: before and after its confirmation."""
+
+CONTROL_SPACING_US = SECOND_US // 4
+"""Rounds of controls begin at least this far apart, and whoever asks is answered by the next one to begin: a wide
+outage asks four times a second, not a thousand times, and no answer is older than its question."""
+
+GUARD_US = SECOND_US
+"""A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
+may ring before the probe had its own grace turn."""
+
+MIN_CONTROLS = 3
+MAX_MESSAGE = 1000
+MAX_ABANDONED = 1000
+
+_OURS = {
+    probes.Outcome.PASS: Outcome.PASS,
+    probes.Outcome.FAIL: Outcome.FAIL,
+    probes.Outcome.INCONCLUSIVE: Outcome.INCONCLUSIVE,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Plan:
+    """One check as it is run. `timeout_us` bounds one attempt with all its steps; of `attempts` the last confirms."""
+
+    service: str
+    check: str
+    transaction: transaction.Spec
+    interval_us: int
+    timeout_us: int
+    attempts: int = 2
+    sla: bool = True
+
+    @property
+    def finally_us(self) -> int:
+        """How long the steps of `finally` may take after an attempt."""
+        return transaction.finally_budget_ns(self.timeout_us * 1000) // 1000 if self.transaction.finally_ else 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Control:
+    """An independent target that proves the location's own network: reached by TCP, or by TCP and TLS."""
+
+    name: str
+    host: str
+    port: int
+    tls: bool = False
+
+
+def parse_control(text: str) -> Control:
+    """`tcp://host:port` or `https://host[:port]`; ValueError says what was meant."""
+    parts = urlsplit(text)
+    tls = parts.scheme == "https"
+    port = parts.port or (443 if tls else None)
+    if parts.scheme not in {"tcp", "https"} or not parts.hostname or port is None:
+        msg = f"{text!r} is no control target: write tcp://host:port or https://host"
+        raise ValueError(msg)
+    return Control(name=f"{parts.hostname}:{port}", host=parts.hostname, port=port, tls=tls)
+
+
+def budget_us(*, attempts: int, timeout_us: int, finally_us: int = 0, controls: bool) -> int:
+    """The longest a run goes on by plan: what must fit its interval (CONTRACT 2.1.2)."""
+    return attempts * (timeout_us + finally_us) + (2 * (CONTROL_SPACING_US + CONTROL_TIMEOUT_US) if controls else 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One attempt as judged: what it says, after our own faults were taken out of it."""
+
+    outcome: Outcome
+    reason: str | None
+    result: Result
+
+
+@dataclass(slots=True)
+class RunnerStats:
+    """What telemetry reads: the last answer of each control, and probes that had to be cut off."""
+
+    controls: dict[str, bool] = field(default_factory=dict)
+    cut_off: int = 0
+
+
+class Runner:
+    """Runs checks from one location.
+
+    `stood_still(from_ns, to_ns)` says whether our loop stopped for a while between two instants of the monotonic clock:
+    then what an attempt measured of time proves nothing.
+    """
+
+    def __init__(
+        self,
+        *,
+        location: str,
+        clock: Clock,
+        network: probes.Network,
+        secret: Callable[[str], str],
+        controls: Sequence[Control] = (),
+        stood_still: Callable[[int, int], bool] = lambda _from_ns, _to_ns: False,
+    ) -> None:
+        assert not controls or len(controls) >= MIN_CONTROLS, "a location has no controls, or at least three"
+        self.location = location
+        self.stats = RunnerStats()
+        self._clock = clock
+        self._network = network
+        self._secret = secret
+        self._controls = tuple(controls)
+        self._stood_still = stood_still
+        self._next_round: asyncio.Task[bool] | None = None
+        self._round_begun_ns: int | None = None
+        self._abandoned: set[asyncio.Task[Result]] = set()
+
+    async def run(self, plan: Plan, slot_us: int) -> Run:
+        """The run of a slot. Never raises but CancelledError."""
+        start_us, start_ns = self._clock.now_us(), self._clock.now_ns()
+        attempts: list[Attempt] = []
+        while len(attempts) < plan.attempts:
+            if len(attempts) == plan.attempts - 1 and _failed(attempts) and not await self._own_network_good():
+                attempts[-1] = _void(attempts[-1], InconclusiveReason.OWN_NETWORK)
+                break
+            attempts.append(await self._attempt(plan))
+            if attempts[-1].outcome is Outcome.PASS:
+                break
+        end_ns = self._clock.now_ns()
+        attempts[-1] = await self._confirmed(plan, attempts)
+        return self._record(plan, attempts, start_us=start_us, slot_us=slot_us, duration_us=(end_ns - start_ns) // 1000)
+
+    def late(self, plan: Plan, slot_us: int) -> Run:
+        """The run of a slot that could not start in time by our own fault (CONTRACT 2.1.4), stamped with its slot."""
+        return Run(
+            service=plan.service,
+            check=plan.check,
+            location=self.location,
+            start_us=slot_us,
+            slot_us=slot_us,
+            outcome=Outcome.INCONCLUSIVE,
+            reason=InconclusiveReason.LATE.value,
+            attempts=0,
+        )
+
+    async def probe_once(self, plan: Plan) -> Result:
+        """One attempt with everything it showed, for `jaga probe`. Never raises but CancelledError."""
+        return (await self._attempt(plan)).result
+
+    async def _confirmed(self, plan: Plan, attempts: Sequence[Attempt]) -> Attempt:
+        """The last attempt; a fail stands only when an attempt before it failed too and the controls are still good."""
+        last = attempts[-1]
+        if last.outcome is not Outcome.FAIL:
+            return last
+        doubts = [earlier for earlier in attempts if earlier.outcome is not Outcome.FAIL]
+        if plan.attempts > 1 and len(attempts) - len(doubts) < 2:  # noqa: PLR2004 - a failure and its confirmation
+            return Attempt(Outcome.INCONCLUSIVE, doubts[-1].reason, last.result)
+        if not await self._own_network_good():
+            return _void(last, InconclusiveReason.OWN_NETWORK)
+        return last
+
+    async def _attempt(self, plan: Plan) -> Attempt:
+        begun_ns = self._clock.now_ns()
+        ctx = probes.Context(
+            now_ns=self._clock.now_ns,
+            deadline_ns=begun_ns + plan.timeout_us * 1000,
+            network=self._network,
+            secret=self._secret,
+        )
+        longest_us = plan.timeout_us + plan.finally_us
+        result = await self._guarded(plan, _answer(transaction.run(plan.transaction, ctx)), longest_us)
+        attempt = Attempt(_OURS[result.outcome], result.reason.value if result.reason else None, result)
+        if self._spoilt(result, begun_ns):
+            return _void(attempt, InconclusiveReason.STALLED)
+        return attempt
+
+    def _spoilt(self, result: Result, begun_ns: int) -> bool:
+        """Whether a failure that rests on time was measured while our own loop stood still (FAULTS, rule 2)."""
+        slow = any(assertion.endswith(".time") for step in result.steps for assertion in step.failed_assertions)
+        if result.reason is not FailReason.TIMEOUT and not slow:
+            return False
+        return result.tainted or self._stood_still(begun_ns, self._clock.now_ns())
+
+    async def _guarded(self, plan: Plan, answer: Awaitable[Result], longest_us: int) -> Result:
+        """The probe's answer, or that it ignored its deadline and was cut off. It runs in a task of its own, as one
+        that does not even heed its cancellation must not hold the schedule.
+        """
+        task = asyncio.ensure_future(answer)
+        try:
+            for wait_us in (longest_us + GUARD_US, GUARD_US):
+                await asyncio.wait([task], timeout=wait_us / 1e6)
+                if task.done():
+                    return _outcome_of(task)
+            task.cancel()
+            await asyncio.wait([task], timeout=GUARD_US / 1e6)
+        finally:
+            if not task.done():
+                task.cancel()
+                self._abandon(task)
+        self.stats.cut_off += 1
+        return _internal(f"the probe of {plan.check} ignored its deadline and was cut off")
+
+    def _abandon(self, task: asyncio.Future[Result]) -> None:
+        assert isinstance(task, asyncio.Task)
+        if len(self._abandoned) < MAX_ABANDONED:
+            self._abandoned.add(task)  # the loop itself keeps no reference
+            task.add_done_callback(self._abandoned.discard)
+        task.add_done_callback(_forget)
+
+    async def _own_network_good(self) -> bool:
+        """Whether a majority of the controls answers now; without controls there is nothing to doubt by."""
+        if not self._controls:
+            return True
+        if self._next_round is None:
+            self._next_round = asyncio.create_task(self._round(), name="controls")
+        return await asyncio.shield(self._next_round)
+
+    async def _round(self) -> bool:
+        """One look at all controls, once it may begin; the majority's answer."""
+        if self._round_begun_ns is not None:
+            since_us = (self._clock.now_ns() - self._round_begun_ns) // 1000
+            turn = asyncio.get_running_loop().create_future()
+            self._clock.call_after(max(0, CONTROL_SPACING_US - since_us), lambda: turn.set_result(None))
+            await turn
+        self._next_round, self._round_begun_ns = None, self._clock.now_ns()
+        asked = {asyncio.create_task(self._reaches(control)): control for control in self._controls}
+        try:
+            await asyncio.wait(asked, timeout=CONTROL_TIMEOUT_US / 1e6)
+        finally:
+            for task in asked:
+                task.cancel()
+                task.add_done_callback(_forget)
+        for task, control in asked.items():
+            self.stats.controls[control.name] = task.done() and not task.cancelled() and task.exception() is None
+        return 2 * sum(self.stats.controls[control.name] for control in self._controls) > len(self._controls)
+
+    async def _reaches(self, control: Control) -> None:
+        now_ns = self._clock.now_ns()
+        ctx = probes.Context(
+            now_ns=self._clock.now_ns,
+            deadline_ns=now_ns + CONTROL_TIMEOUT_US * 1000,
+            network=self._network,
+            secret=self._secret,
+        )
+        stream = await self._network.connect(control.host, control.port, ctx, probes.Route())
+        try:
+            if control.tls:
+                await stream.start_tls(control.host, probes.TlsPolicy())
+        finally:
+            await stream.close()
+
+    def _record(self, plan: Plan, attempts: Sequence[Attempt], *, start_us: int, slot_us: int, duration_us: int) -> Run:
+        last = attempts[-1]
+        return Run(
+            service=plan.service,
+            check=plan.check,
+            location=self.location,
+            start_us=start_us,
+            slot_us=slot_us,
+            outcome=last.outcome,
+            reason=last.reason,
+            duration_us=max(0, duration_us),
+            attempts=len(attempts),
+            step=last.result.step,
+            message=None if last.result.message is None else last.result.message[:MAX_MESSAGE],
+            tainted=any(attempt.result.tainted for attempt in attempts),
+            steps=tuple(_step(trace) for trace in last.result.steps),
+        )
+
+
+def _failed(attempts: Sequence[Attempt]) -> bool:
+    return bool(attempts) and attempts[-1].outcome is Outcome.FAIL
+
+
+def _void(attempt: Attempt, reason: InconclusiveReason) -> Attempt:
+    return Attempt(Outcome.INCONCLUSIVE, reason.value, attempt.result)
+
+
+def _internal(message: str) -> Result:
+    return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=InconclusiveReason.INTERNAL, message=message)
+
+
+async def _answer(result: Awaitable[Result]) -> Result:
+    """The probe's result; what it raises says whose fault it was. SystemExit too is a crash, of the probe alone."""
+    try:
+        return await result
+    except probes.ProbeError as error:
+        return Result(outcome=probes.Outcome.FAIL, reason=error.reason, message=error.message)
+    except probes.OwnFault as error:
+        return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=error.reason, message=error.message)
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a probe does wrong is ours (CONTRACT 2.1.1)
+        return _internal(_describe(error))
+
+
+def _outcome_of(task: asyncio.Future[Result]) -> Result:
+    return _internal("the probe cancelled itself") if task.cancelled() else task.result()
+
+
+def _describe(error: BaseException) -> str:
+    """What broke and where, in words that cannot hold a secret: never the exception's own text."""
+    frames = traceback.extract_tb(error.__traceback__)
+    where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
+    number = errno.errorcode.get(error.errno, "") if isinstance(error, OSError) and error.errno else ""
+    return f"the probe broke: {type(error).__name__}{' ' + number if number else ''}{where}"[:MAX_MESSAGE]
+
+
+def _forget(task: asyncio.Future[Any]) -> None:
+    """Take the exception of a task nobody waits for, so that nobody reports it as never retrieved."""
+    if not task.cancelled():
+        task.exception()
+
+
+def _step(trace: probes.StepTrace) -> StepRecord:
+    return StepRecord(
+        name=trace.name,
+        duration_us=trace.duration_ns // 1000,
+        phases_us=tuple((phase.value, spent_ns // 1000) for phase, spent_ns in trace.phases_ns.items()),
+        target=trace.target,
+        http_status=trace.http_status,
+        cert_not_after_s=trace.cert_not_after_s,
+        failed_assertions=trace.failed_assertions,
+        error=trace.error,
+        final=trace.final,
+    )

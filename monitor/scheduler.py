@@ -1,0 +1,311 @@
+"""Says when: each check in its slots, anchored to the epoch, never early, one run a slot (DESIGN, Time base).
+
+A slot is `k * interval + i * interval // N` for the i-th of a service's N checks, the same on every machine and across
+restarts. What cannot start in time by our own fault is told as late; what its own previous run holds up is skipped.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Coroutine, Iterable, Sequence
+from dataclasses import dataclass, field
+
+from monitor.clock import Clock
+from monitor.core.instant import SECOND_US
+from monitor.runner import Plan
+from monitor.telemetry.snapshot import LAG_BOUNDS_US, Histogram
+
+MAX_LATENESS_US = 5 * SECOND_US
+"""A run starts at most this late, or half its interval; then its slot is `inconclusive(late)`. Half an interval keeps
+the edges of an outage known to one and a half intervals however busy the machine is."""
+
+MAX_IN_FLIGHT = 1024
+"""How many runs go on at once. A check has at most one, so this binds only above 1,024 checks that all hang."""
+
+MAX_LATE_BURST = 3
+"""How many late slots of one check a stall leaves on record beside the newest. For slots further back the process did
+not run: nobody invents a run for them (CONTRACT 2.1.4), and the outcome before the stall ends by staleness."""
+
+OVERRUN = "overrun"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Scheduled:
+    """A check and its place within the interval."""
+
+    plan: Plan
+    offset_us: int
+
+    @property
+    def max_lateness_us(self) -> int:
+        """The latest start after a slot."""
+        return min(self.plan.interval_us // 2, MAX_LATENESS_US)
+
+    def slot_at_or_after(self, at_us: int) -> int:
+        """The first slot not before the instant."""
+        return -((self.offset_us - at_us) // self.plan.interval_us) * self.plan.interval_us + self.offset_us
+
+    def slot_after(self, at_us: int) -> int:
+        """The first slot after the instant."""
+        return self.slot_at_or_after(at_us + 1)
+
+
+def staggered(plans: Sequence[Plan]) -> tuple[Scheduled, ...]:
+    """Each check's place: those of a service that count share its interval evenly in the order given, the others of a
+    service do so among themselves (CONTRACT 2.1.6).
+    """
+    counts = Counter((plan.service, plan.sla) for plan in plans)
+    seen: Counter[tuple[str, bool]] = Counter()
+    scheduled: list[Scheduled] = []
+    for plan in plans:
+        group = (plan.service, plan.sla)
+        scheduled.append(Scheduled(plan=plan, offset_us=seen[group] * plan.interval_us // counts[group]))
+        seen[group] += 1
+    return tuple(scheduled)
+
+
+@dataclass(slots=True)
+class SchedulerStats:
+    """What telemetry reads: how late runs start, and what was not started, by (service, check)."""
+
+    lag: Histogram = field(default_factory=lambda: Histogram(LAG_BOUNDS_US))
+    overruns: Counter[tuple[str, str]] = field(default_factory=Counter)
+    late: int = 0
+    last_start_us: int | None = None
+
+
+@dataclass(slots=True, eq=False)
+class _Entry:
+    """A check on the schedule: its next slot, the run under way, and the slot that waits for its turn."""
+
+    scheduled: Scheduled
+    next_us: int
+    running: asyncio.Task[None] | None = None
+    running_slot_us: int = 0
+    waiting_us: int | None = None
+    held_by_itself: bool = False
+    queued: bool = False
+
+
+class Scheduler:
+    """Starts runs. `execute` does one run of a plan and slot to its end, `late` takes a slot that was not started."""
+
+    def __init__(
+        self,
+        clock: Clock,
+        *,
+        execute: Callable[[Plan, int], Coroutine[None, None, None]],
+        late: Callable[[Plan, int], None],
+        max_in_flight: int = MAX_IN_FLIGHT,
+    ) -> None:
+        self.stats = SchedulerStats()
+        self._clock = clock
+        self._execute = execute
+        self._late = late
+        self._max_in_flight = max_in_flight
+        self._entries: dict[tuple[str, str], _Entry] = {}
+        self._heap: list[tuple[int, int, _Entry]] = []
+        self._count = 0
+        self._queue: deque[_Entry] = deque()
+        self._running: dict[asyncio.Task[None], _Entry] = {}
+        self._wait: asyncio.Task[None] | None = None
+        self._stopping = False
+
+    @property
+    def in_flight(self) -> int:
+        """How many runs are under way."""
+        return len(self._running)
+
+    def behind_us(self) -> int:
+        """For how long the earliest slot has been due without having been started, told late or put aside; 0 while the
+        schedule goes on.
+        """
+        return max(0, self._clock.now_us() - self._heap[0][0]) if self._heap else 0
+
+    def replace(self, schedule: Iterable[Scheduled]) -> None:
+        """Take a new set of checks. One whose interval and place did not change keeps its slots; a check that moves
+        makes its next slot of the old grid, if that comes first, so that no gap is longer than an interval.
+        """
+        now_us = self._clock.now_us()
+        gone = self._entries
+        self._entries = {}
+        for scheduled in schedule:
+            key = (scheduled.plan.service, scheduled.plan.check)
+            assert key not in self._entries, f"{key} is scheduled twice"
+            first_us = scheduled.slot_at_or_after(now_us)
+            entry = gone.pop(key, None)
+            if entry is None:
+                entry = _Entry(scheduled, first_us)
+            else:
+                entry.next_us = min(entry.next_us, first_us)
+                entry.scheduled = scheduled
+            self._entries[key] = entry
+        for entry in gone.values():
+            entry.waiting_us = None
+        self._rebuild()
+
+    def rebase(self) -> None:
+        """The clock was corrected: go on with the slots from now on. What lies between was nobody's to run."""
+        now_us = self._clock.now_us()
+        for entry in self._entries.values():
+            entry.next_us = entry.scheduled.slot_at_or_after(now_us)
+        self._rebuild()
+
+    async def run(self) -> None:
+        """Start what is due, slot after slot, until `stop`."""
+        while not self._stopping:
+            self._start_due()
+            await self._until_next()
+
+    def stop(self) -> None:
+        """Start nothing any more; runs under way go on to their end."""
+        self._stopping = True
+        self._queue.clear()
+        for entry in self._entries.values():
+            entry.waiting_us = None
+        self._poke()
+
+    async def drain(self) -> None:
+        """Wait for the runs under way; each ends by its own deadline."""
+        while self._running:
+            await asyncio.wait(list(self._running))
+
+    def abandon(self) -> None:
+        """Cancel the runs under way: their slots stay nobody's."""
+        for task in list(self._running):
+            task.cancel()
+
+    def open_since(self) -> dict[str, int]:
+        """For each service with slots of SLA checks that are due and not answered yet, the earliest of them.
+
+        Before that instant nothing more that counts will come from this process.
+        """
+        now_us = self._clock.now_us()
+        earliest: dict[str, int] = {}
+
+        def note(entry: _Entry, slot_us: int) -> None:
+            plan = entry.scheduled.plan
+            if plan.sla:
+                earliest[plan.service] = min(earliest.get(plan.service, slot_us), slot_us)
+
+        for entry in self._running.values():
+            note(entry, entry.running_slot_us)
+        for entry in self._entries.values():
+            if entry.waiting_us is not None:
+                note(entry, entry.waiting_us)
+            elif entry.next_us <= now_us and not self._stopping:
+                note(entry, entry.next_us)
+        return earliest
+
+    def _rebuild(self) -> None:
+        self._heap = [(entry.next_us, number, entry) for number, entry in enumerate(self._entries.values())]
+        self._count = len(self._heap)
+        heapq.heapify(self._heap)
+        self._poke()
+
+    def _poke(self) -> None:
+        if self._wait is not None:
+            self._wait.cancel()
+
+    async def _until_next(self) -> None:
+        """Until the next slot is due, or somebody changed the schedule."""
+        never_us = self._clock.now_us() + 3600 * SECOND_US
+        wait = asyncio.ensure_future(self._clock.wait_until(self._heap[0][0] if self._heap else never_us))
+        self._wait = wait
+        try:
+            await asyncio.wait([wait])
+        finally:
+            self._wait = None
+            wait.cancel()
+
+    def _start_due(self) -> None:
+        now_us = self._clock.now_us()
+        while self._heap and self._heap[0][0] <= now_us and not self._stopping:
+            slot_us, _number, entry = heapq.heappop(self._heap)
+            newest_us = self._pass_over(entry, slot_us, now_us)
+            entry.next_us = entry.scheduled.slot_after(newest_us)
+            self._count += 1
+            heapq.heappush(self._heap, (entry.next_us, self._count, entry))
+            self._begin(entry, newest_us)
+
+    def _pass_over(self, entry: _Entry, slot_us: int, now_us: int) -> int:
+        """The newest slot that is due; those before it came due while nothing was started, and are late."""
+        interval_us = entry.scheduled.plan.interval_us
+        second_us = entry.scheduled.slot_after(slot_us)
+        if second_us > now_us:
+            return slot_us
+        newest_us = second_us + (now_us - second_us) // interval_us * interval_us
+        after = range(second_us, newest_us, interval_us)
+        recent = after[-MAX_LATE_BURST:]
+        for missed_us in recent if len(after) >= MAX_LATE_BURST else (slot_us, *recent):
+            self._tell_late(entry.scheduled.plan, missed_us)
+        return newest_us
+
+    def _begin(self, entry: _Entry, slot_us: int) -> None:
+        if entry.waiting_us is not None:
+            self._give_up(entry)
+        if entry.running is None and len(self._running) < self._max_in_flight:
+            self._launch(entry, slot_us)
+            return
+        entry.waiting_us = slot_us
+        entry.held_by_itself = entry.running is not None
+        if not entry.held_by_itself and not entry.queued:
+            entry.queued = True
+            self._queue.append(entry)
+
+    def _launch(self, entry: _Entry, slot_us: int) -> None:
+        if self._lateness_us(slot_us) > entry.scheduled.max_lateness_us:
+            entry.waiting_us = slot_us
+            self._give_up(entry)
+            return
+        plan = entry.scheduled.plan
+        entry.waiting_us = None
+        entry.running_slot_us = slot_us
+        entry.running = asyncio.create_task(self._go(entry.scheduled, slot_us), name=f"{plan.service}/{plan.check}")
+        self._running[entry.running] = entry
+        entry.running.add_done_callback(self._finished)
+
+    async def _go(self, scheduled: Scheduled, slot_us: int) -> None:
+        """One run, once the loop gets to it: on an overloaded one that alone may be too late."""
+        lateness_us = self._lateness_us(slot_us)
+        if lateness_us > scheduled.max_lateness_us:
+            self._tell_late(scheduled.plan, slot_us)
+            return
+        self.stats.lag.observe(max(0, lateness_us))
+        self.stats.last_start_us = slot_us + lateness_us
+        await self._execute(scheduled.plan, slot_us)
+
+    def _lateness_us(self, slot_us: int) -> int:
+        return self._clock.now_us() - slot_us
+
+    def _finished(self, task: asyncio.Task[None]) -> None:
+        entry = self._running.pop(task)
+        entry.running = None
+        if not task.cancelled() and task.exception() is not None:
+            # A run maps every fault of a probe; what still escapes is a fault of the program.
+            context = {"message": f"run of {task.get_name()} broke", "exception": task.exception(), "task": task}
+            task.get_loop().call_exception_handler(context)
+        if entry.waiting_us is not None:
+            self._launch(entry, entry.waiting_us)
+            entry.held_by_itself = False
+        while self._queue and len(self._running) < self._max_in_flight:
+            waiting = self._queue.popleft()
+            waiting.queued = False
+            if waiting.waiting_us is not None and waiting.running is None:
+                self._launch(waiting, waiting.waiting_us)
+
+    def _give_up(self, entry: _Entry) -> None:
+        """The slot that waits cannot start any more."""
+        slot_us, entry.waiting_us = entry.waiting_us, None
+        assert slot_us is not None
+        if entry.held_by_itself:
+            self.stats.overruns[entry.scheduled.plan.service, entry.scheduled.plan.check] += 1
+        else:
+            self._tell_late(entry.scheduled.plan, slot_us)
+        entry.held_by_itself = False
+
+    def _tell_late(self, plan: Plan, slot_us: int) -> None:
+        self.stats.late += 1
+        self._late(plan, slot_us)
