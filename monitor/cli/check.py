@@ -1,0 +1,63 @@
+"""`jaga check`: whether the configuration is accepted; every problem at once, each with its place."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from monitor.cli import show
+from monitor.cli.exits import Exit
+from monitor.cli.place import Place, place_options
+from monitor.cli.reading import place, require
+
+if TYPE_CHECKING:
+    from monitor.config import Loaded, Problem
+
+
+@click.command("check", epilog="Example: jaga check --config config/jaga.yaml")
+@click.option("--json", "json_", is_flag=True, help="Problems and warnings as JSON.")
+@click.option("--explain", "explain_", is_flag=True, help="Print the effective configuration, secrets hidden.")
+@place_options
+def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands options over by name
+    """Validate the configuration. Exit code 2 if it is not accepted; warnings alone are accepted."""
+    if json_:
+        return _as_json(place())
+    loaded = require(place())
+    for warning in loaded.warnings:
+        click.echo(f"{warning} (warning)", err=True)
+    if explain_:
+        from monitor.config.explain import explain
+
+        click.echo(explain(loaded.settings), nl=False)
+        return Exit.DONE
+    click.echo(f"{place().config}: accepted: {_summary(loaded)}")
+    return Exit.DONE
+
+
+def _as_json(where: Place) -> int:
+    from monitor.config import ConfigError
+
+    try:
+        loaded = require(where)
+    except ConfigError as error:
+        show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": []})
+        return Exit.WRONG_USE
+    show.as_json({"accepted": True, "problems": [], "warnings": _written(loaded.warnings)})
+    return Exit.DONE
+
+
+def _written(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:
+    return [asdict(problem) for problem in problems]
+
+
+def _summary(loaded: Loaded) -> str:
+    found = loaded.settings
+    checks = sum(len(service.checks) for service in found.services)
+    partners = len(found.partner_names)
+    return f"{_count(len(found.services), 'service')}, {_count(checks, 'check')}, {_count(partners, 'partner')}"
+
+
+def _count(number: int, of: str) -> str:
+    return f"{number} {of}" if number == 1 else f"{number} {of}s"

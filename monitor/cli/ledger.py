@@ -1,0 +1,123 @@
+"""`jaga ledger`: the record itself, verified, exported, imported and measured."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from monitor.cli import show
+from monitor.cli.exits import AnswerIsNoError
+from monitor.cli.place import place_options
+from monitor.cli.progress import progress
+from monitor.cli.reading import open_reader, open_store
+
+_STREAM = Path("-")
+
+
+@click.group("ledger", epilog="Example: jaga ledger verify")
+def command() -> None:
+    """The record: entries in a hash chain, and the evidence they rest on."""
+
+
+@command.command("verify", epilog="Example: jaga ledger verify --json")
+@click.option("--json", "json_", is_flag=True, help="As JSON.")
+@place_options
+def verify(json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Walk the chain and name what does not hold. Exit code 1 if anything does not."""
+    from monitor.ledger.verify import verify as walk
+
+    with open_reader() as reader, progress("verifying") as watch:
+        report = walk(reader, progress=watch)
+    if json_:
+        show.as_json(
+            {
+                "holds": report.holds,
+                "entries": report.entries,
+                "head": report.head.hash,
+                "problems": [asdict(problem) for problem in report.problems],
+                "more": report.more,
+            },
+        )
+    else:
+        for problem in report.problems:
+            click.echo(str(problem))
+        if report.holds:
+            click.echo(f"The chain holds: {report.entries} entries, head {report.head.hash}")
+    if not report.holds:
+        found = f"{len(report.problems)} problems{' and more' if report.more else ''}"
+        raise AnswerIsNoError(f"the chain does not verify: {found} in {report.entries} entries")
+
+
+@command.command("export", epilog="Example: jaga ledger export backup.jsonl")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=_STREAM)
+@place_options
+def export(file: Path) -> None:
+    """Write the whole ledger as jaga-ledger/1 into FILE ("-", the default: stdout)."""
+    from monitor.ledger.interchange import export as write
+
+    with open_reader() as reader, progress("exporting") as watch:
+        moved = None if watch is None else lambda _stage, done, total: watch(done, total)
+        if file == _STREAM:
+            report = write(reader, sys.stdout.buffer, progress=moved)
+            sys.stdout.buffer.flush()
+        else:
+            # Beside the file first: a reader never sees half of an export.
+            partial = file.with_name(f"{file.name}.partial")
+            with partial.open("wb") as out:
+                report = write(reader, out, progress=moved)
+            partial.replace(file)
+    said = f"{report.entries} entries, {report.runs} runs, {report.stated} stated spans; head {report.head.hash}"
+    click.echo(f"exported {said}", err=True)
+
+
+@command.command("import", epilog="Example: jaga ledger import history.jsonl")
+@click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--json", "json_", is_flag=True, help="The report as JSON.")
+@place_options
+def import_(file: Path, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Take the facts and evidence of FILE ("-": stdin) into the ledger; the same file again changes nothing.
+
+    History counts only while the ledger holds nothing of its own: import it before the first `jaga run`. What comes
+    later is kept as dispute evidence and counts for nothing.
+    """
+    from monitor.clock import wall_us
+    from monitor.ledger.evidence import rebuild
+    from monitor.ledger.interchange import import_ as take
+
+    with open_store() as store, progress("importing") as watch:
+        moved = None if watch is None else lambda _stage, done, total: watch(done, total)
+        if file == _STREAM:
+            report = take(store, sys.stdin.buffer, now_us=wall_us(), rebuild=rebuild, progress=moved)
+        else:
+            with file.open("rb") as source:
+                report = take(store, source, now_us=wall_us(), rebuild=rebuild, progress=moved)
+    if json_:
+        show.as_json(asdict(report))
+        return
+    click.echo(
+        f"{report.lines} lines: {report.facts} facts, {report.runs} runs and {report.stated} stated spans are new, "
+        f"{report.known_facts + report.known_evidence} stood already; head {report.head.hash}",
+    )
+    if report.contested:
+        click.echo(f"{report.contested} runs now hold two different contents and are inconclusive", err=True)
+    if not report.counts:
+        click.echo(
+            "the ledger had entries of its own: what was imported is dispute evidence and counts for nothing", err=True
+        )
+
+
+@command.command("stats", epilog="Example: jaga ledger stats --json")
+@click.option("--json", "json_", is_flag=True, help="As JSON.")
+@place_options
+def stats(json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """How much the ledger holds."""
+    with open_reader() as reader:
+        counts, head = reader.counts(), reader.head()
+    found = {**asdict(counts), "head": head.hash}
+    if json_:
+        show.as_json(found)
+        return
+    show.table(("what", "how much"), [(name, str(value)) for name, value in found.items()], empty="Nothing.")

@@ -1,0 +1,103 @@
+"""What verbs read: the configuration, the agreements to judge by, and the store, beside a running daemon or without."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from monitor.cli.exits import WrongUseError
+from monitor.cli.place import Place
+from monitor.cli.version import software
+from monitor.clock import wall_us
+from monitor.config import Loaded, Settings, load, zone
+from monitor.config.holidays import describe
+from monitor.core.terms import Agreements
+from monitor.ledger.month import Months
+from monitor.ledger.record import Basis
+from monitor.storage import Reader, Store, opening
+
+
+def place() -> Place:
+    """Where the running verb works."""
+    return click.get_current_context().ensure_object(Place)
+
+
+def settings() -> Settings:
+    """The configuration of the verb's place; WrongUseError where there is none, ConfigError where it is refused."""
+    return read_settings(place())
+
+
+def read_settings(where: Place) -> Settings:
+    """The configuration of a place. A `--store` replaces its store, relative to where the caller stands."""
+    found = require(where).settings
+    return found if where.store is None else replace(found, store=where.store, base=Path.cwd())
+
+
+def require(where: Place) -> Loaded:
+    """What a place's file says, with its warnings; WrongUseError where there is no file, ConfigError as `load`."""
+    if not where.config.exists():
+        raise WrongUseError(f"{where.config}: there is no such configuration; jaga init writes a starter")
+    return load(where.config)
+
+
+def basis_of(found: Settings | None) -> Basis:
+    """What figures are judged by: the configured agreements (none without a configuration) and our own zones."""
+    agreements = Agreements() if found is None else found.agreements()
+    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe)
+
+
+def configured() -> Settings | None:
+    """The configuration, or None where only `--store` was given and no configuration is there to be read."""
+    where = place()
+    if where.store is not None and not where.chosen and not where.config.exists():
+        return None
+    return read_settings(where)
+
+
+def _address() -> tuple[str, Path]:
+    """The store's URL and the folder it is relative to. With `--store` no configuration is needed."""
+    where = place()
+    if where.store is not None:
+        return where.store, Path.cwd()
+    found = read_settings(where)
+    return found.store, found.base
+
+
+def store_file() -> Path | None:
+    """The file of the store of the verb's place, where it is one: the daemon's socket lies beside it."""
+    url, base = _address()
+    return opening.sqlite_path(url, base=base)
+
+
+@contextmanager
+def open_reader() -> Iterator[Reader]:
+    """The store of the verb's place, read-only."""
+    url, base = _address()
+    reader = opening.open_reader(url, base=base)
+    try:
+        yield reader
+    finally:
+        reader.close()
+
+
+@contextmanager
+def open_store() -> Iterator[Store]:
+    """The store of the verb's place, owned: StoreOwnedError while a daemon runs."""
+    url, base = _address()
+    store = opening.open_store(url, base=base)
+    try:
+        yield store
+    finally:
+        store.close()
+
+
+@contextmanager
+def reading() -> Iterator[Months]:
+    """The months of the ledger as it stands now, all from one committed state."""
+    basis = basis_of(configured())
+    with open_reader() as reader, reader.snapshot() as frozen:
+        yield Months(frozen, basis, wall_us())

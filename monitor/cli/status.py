@@ -1,0 +1,73 @@
+"""`jaga status`: the services now."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from monitor.cli import show
+from monitor.cli.exits import AnswerIsNoError
+from monitor.cli.place import place_options
+from monitor.cli.reading import reading, settings
+from monitor.cli.ready import why_not_ready
+from monitor.ledger.standing import standings
+from monitor.web.status import status_document
+
+
+@click.command("status", epilog="Example: jaga status --json")
+@click.argument("services", nargs=-1)
+@click.option("--json", "json_", is_flag=True, help="As JSON: the document of /api/v1/status.")
+@click.option("--ready", is_flag=True, help="Only ask the daemon whether it is ready: exit code 0 or 1.")
+@place_options
+def command(services: tuple[str, ...], json_: bool, ready: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Verdict, failing checks, open outage and month so far of all SERVICES, or of those named.
+
+    Reads the ledger, so it answers beside a running daemon and without one; but for --ready, which asks the daemon.
+    """
+    if ready:
+        _ask_ready()
+        return
+    with reading() as months:
+        found = standings(months, services or None)
+        document = status_document(found, months.now_us)
+    missing = sorted(set(services) - {standing.service for standing in found})
+    if missing:
+        raise click.UsageError(f"there is no service {', '.join(missing)}; jaga status lists those there are")
+    if json_:
+        show.as_json(document)
+        return
+    show.table(
+        ("service", "verdict", "why", "failing", "open outage", "month so far"),
+        [_row(service) for service in document["services"]],
+        empty="No service is configured or on record.",
+    )
+
+
+def _ask_ready() -> None:
+    why = why_not_ready(settings().listen)
+    if why is not None:
+        raise AnswerIsNoError(why)
+    click.echo("ready")
+
+
+def _row(service: dict[str, Any]) -> tuple[str, ...]:
+    outage = service["outage"]
+    return (
+        service["id"],
+        service["verdict"],
+        "; ".join([service["why"], *map(_window, service["maintenance"])]),
+        ", ".join(service["failing"]) or "none",
+        f"since {outage['start']}" if outage else "none",
+        "; ".join(map(_month, service["months"])) or "no partner",
+    )
+
+
+def _window(window: dict[str, Any]) -> str:
+    when = f"maintenance until {window['end']}" if window["running"] else f"maintenance from {window['start']}"
+    return when if window["qualifies"] else f"{when} (does not qualify)"
+
+
+def _month(month: dict[str, Any]) -> str:
+    kept = "kept" if month["guarantee"]["met"] else "MISSED"
+    return f"{month['partner']} {month['month']}: {month['best_case']} % at best, guarantee {kept}"

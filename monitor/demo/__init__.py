@@ -1,0 +1,1 @@
+"""What `jaga demo` shows: a small SaaS that breaks on demand, and the story told with it."""

@@ -1,0 +1,151 @@
+"""The ledger's figures as the metrics have them: standings in, samples out. Nothing is decided here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from fractions import Fraction
+
+from monitor.core.fact import ExclusionReason
+from monitor.core.instant import parse_instant
+from monitor.core.month import ClaimStatus, Figures
+from monitor.core.span import Span, intersect, measure_us, subtract
+from monitor.core.terms import HUNDRED, percent_text
+from monitor.core.verdict import Rule
+from monitor.ledger.month import Months
+from monitor.ledger.standing import ServiceStanding, WindowStanding
+from monitor.telemetry.snapshot import AgreementSample, MonthSample, PeriodSample, ServiceSample, ServiceTotals
+
+ADJUDICATED = "adjudicated"
+_NO_TOTALS = ServiceTotals()
+
+
+def service_samples(
+    standings: Sequence[ServiceStanding],
+    totals: Mapping[str, ServiceTotals],
+) -> tuple[ServiceSample, ...]:
+    """Each service now, with what the detector counted for it (by service id)."""
+    return tuple(_service(standing, totals.get(standing.service, _NO_TOTALS)) for standing in standings)
+
+
+def month_samples(months: Months, standings: Sequence[ServiceStanding]) -> tuple[MonthSample, ...]:
+    """The running and the previous month of every partner and service."""
+    return tuple(_month(months, figures, period) for figures, period in _figures(standings))
+
+
+def agreement_samples(standings: Sequence[ServiceStanding]) -> tuple[AgreementSample, ...]:
+    """What each partner was promised, by the terms of the running month."""
+    return tuple(
+        AgreementSample(
+            partner=figures.partner,
+            service=figures.service,
+            contract=figures.terms.contract,
+            currency=figures.subscription.fee.currency,
+            objective=None if figures.terms.objective is None else figures.terms.objective / HUNDRED,
+            tiers=tuple((percent_text(tier.credit), tier.below / HUNDRED) for tier in figures.terms.tiers),
+        )
+        for figures, period in _figures(standings)
+        if period == "current"
+    )
+
+
+def period_samples(standings: Sequence[ServiceStanding]) -> tuple[PeriodSample, ...]:
+    """Which months `current` and `previous` are under each contract."""
+    found = {
+        (figures.terms.contract, period): PeriodSample(
+            contract=figures.terms.contract,
+            period=period,
+            month=str(figures.month),
+            zone=figures.terms.zone,
+            start_us=figures.account.period.start_us,
+            end_us=figures.account.period.end_us,
+        )
+        for figures, period in _figures(standings)
+    }
+    return tuple(found.values())
+
+
+def _figures(standings: Sequence[ServiceStanding]) -> Iterator[tuple[Figures, str]]:
+    for standing in standings:
+        for figures in standing.current:
+            yield figures, "current"
+        for figures in standing.previous:
+            yield figures, "previous"
+
+
+def _service(found: ServiceStanding, totals: ServiceTotals) -> ServiceSample:
+    now = found.standing
+    valid = [window for window in found.windows if window.qualifies_for_all]
+    shown = _window(found.windows)
+    return ServiceSample(
+        service=found.service,
+        name=found.name,
+        verdict=now.verdict.value,
+        failing=len(now.failing),
+        unknown=len(now.unknown),
+        total=now.total,
+        totals=totals,
+        outage_start_us=found.outage_start_us,
+        in_maintenance=found.in_maintenance,
+        maintenance_active=any(window.running for window in valid),
+        window_us=None if shown is None else (shown.start_us, shown.end_us),
+    )
+
+
+def _window(windows: Sequence[WindowStanding]) -> Span | None:
+    """The running window, else the next one."""
+    ordered = sorted(windows, key=lambda window: (not window.running, window.span))
+    return ordered[0].span if ordered else None
+
+
+def _month(months: Months, figures: Figures, period: str) -> MonthSample:
+    account, terms = figures.account, figures.terms
+    budget_us = None if terms.objective is None else (1 - terms.objective / HUNDRED) * account.total_us
+    claim_open, deadline_us = _claim(months, figures)
+    return MonthSample(
+        partner=figures.partner,
+        service=figures.service,
+        period=period,
+        availability=account.to_date / HUNDRED,
+        best_case=account.availability / HUNDRED,
+        elapsed_us=account.elapsed_us,
+        downtime_us=_downtime(months, figures),
+        excluded_us=_excluded(figures),
+        unknown_us=account.unknown_us,
+        outages=sum(1 for outage in account.outages if outage.counted_us),
+        credit=Fraction(figures.credit.percent) / HUNDRED,
+        budget_us=budget_us,
+        budget_left_us=None if budget_us is None else budget_us - account.down_us,
+        credit_amount=figures.credit.amount,
+        fee=figures.credit.fee.amount,
+        claim_deadline_us=deadline_us,
+        claim_open=claim_open,
+        finalized=bool(months.record.closes(figures.partner, figures.service, str(figures.month))),
+    )
+
+
+def _downtime(months: Months, figures: Figures) -> dict[str, int]:
+    """The counted downtime by the rule of CONTRACT 2.3 that made it; what no rule did, a ruling did."""
+    _evidence, verdicts = months.sweep(figures.service, figures.account.period)
+    left = figures.account.counted
+    found: dict[str, int] = {}
+    for rule in Rule:
+        part = intersect(left, (verdict.span for verdict in verdicts if verdict.rule is rule))
+        found[rule.value] = measure_us(part)
+        left = subtract(left, part)
+    return {**found, ADJUDICATED: measure_us(left)}
+
+
+def _excluded(figures: Figures) -> dict[str, int]:
+    found = dict.fromkeys((reason.value for reason in ExclusionReason), 0)
+    for share in figures.account.shares:
+        found[share.excluded.reason.value] += share.seconds_us
+    return found
+
+
+def _claim(months: Months, figures: Figures) -> tuple[bool, int | None]:
+    """Whether a claim can still be filed, and its deadline (None where there is nothing to claim), by the statement."""
+    if not figures.credit.percent:
+        return False, None
+    (statement,) = months.statements(figures.month, figures.partner, figures.service)
+    claim = statement.document["claim"]
+    return claim["status"] == ClaimStatus.OPEN, parse_instant(claim["deadline"])

@@ -1,0 +1,111 @@
+from __future__ import annotations
+
+import json
+import os
+import queue
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+from urllib import request
+
+import pytest
+
+JAGA = Path(sys.executable).with_name("jaga")
+PATIENCE_S = 30.0
+
+
+def environment(**changes: str) -> dict[str, str]:
+    """The test's own, without what would make every start compile again."""
+    return {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"} | changes
+
+
+def fetch(url: str, body: dict[str, Any] | None = None) -> str:
+    """GET, or POST of a JSON body."""
+    data = None if body is None else json.dumps(body).encode()
+    asked = request.Request(url, data=data, headers={"content-type": "application/json"})  # noqa: S310 - our own servers
+    with request.urlopen(asked, timeout=PATIENCE_S) as answer:  # noqa: S310 - as above
+        text: str = answer.read().decode()
+        return text
+
+
+def eventually(what: str, probe: Callable[[], bool]) -> None:
+    """Wait until it is so, within PATIENCE_S."""
+    until = time.monotonic() + PATIENCE_S
+    while not probe():
+        assert time.monotonic() < until, f"not within {PATIENCE_S} s: {what}"
+        time.sleep(0.1)
+
+
+@dataclass
+class Process:
+    """A program that runs beside the test; its lines are read as they come."""
+
+    child: subprocess.Popen[str]
+    lines: list[str] = field(default_factory=list)
+    _queue: queue.Queue[str | None] = field(default_factory=queue.Queue)
+
+    @staticmethod
+    def start(arguments: list[str], cwd: Path, *, read: str) -> Process:
+        child = subprocess.Popen(
+            arguments,
+            cwd=cwd,
+            env=environment(),
+            text=True,
+            stdout=subprocess.PIPE if read == "stdout" else subprocess.DEVNULL,
+            stderr=subprocess.PIPE if read == "stderr" else None,
+        )
+        process = Process(child)
+        threading.Thread(target=process._read, args=(read,), daemon=True).start()
+        return process
+
+    def _read(self, which: str) -> None:
+        stream = getattr(self.child, which)
+        with stream:
+            for line in stream:
+                self._queue.put(line)
+        self._queue.put(None)
+
+    def line(self, matching: Callable[[str], bool]) -> str:
+        """The next line that matches."""
+        until = time.monotonic() + PATIENCE_S
+        while True:
+            line = self._queue.get(timeout=max(0.01, until - time.monotonic()))
+            assert line is not None, f"it ended: {''.join(self.lines)}"
+            self.lines.append(line)
+            if matching(line):
+                return line
+
+    def stop(self, number: int) -> int:
+        """Send the signal and wait for the exit code."""
+        self.child.send_signal(number)
+        return self.child.wait(PATIENCE_S)
+
+    def end(self) -> None:
+        """Whatever happened, it does not outlive the test."""
+        if self.child.poll() is None:
+            self.child.kill()
+            self.child.wait(PATIENCE_S)
+
+
+@dataclass
+class Sample:
+    """The sample SaaS in a process of its own."""
+
+    url: str
+
+    def set_mode(self, mode: str) -> None:
+        fetch(f"{self.url}/control", {"mode": mode})
+
+
+@pytest.fixture
+def sample(tmp_path: Path) -> Iterator[Sample]:
+    process = Process.start([sys.executable, "-m", "monitor.demo.saas"], Path.cwd(), read="stdout")
+    try:
+        yield Sample(json.loads(process.line(lambda line: line.startswith("{")))["url"])
+    finally:
+        process.end()

@@ -1,0 +1,150 @@
+"""The real command line around a real daemon: check, probe, run, break, see it everywhere, stop, verify."""
+
+from __future__ import annotations
+
+import json
+import shutil
+import signal
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.demo.settings import configuration
+from tests.e2e.conftest import JAGA, PATIENCE_S, Process, Sample, environment, eventually, fetch
+
+
+class Cli:
+    """`jaga` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [JAGA, *arguments],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def status(self) -> dict[str, Any]:
+        (service,) = json.loads(self("status", "--json"))["services"]
+        return dict(service)
+
+
+def _shown(pages: str) -> dict[str, Any]:
+    """The service as the pages show it."""
+    (service,) = json.loads(fetch(f"{pages}/api/v1/status"))["services"]
+    return dict(service)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, sample: Sample) -> Cli:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
+    """A running daemon and where its pages are."""
+    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    try:
+        ready = json.loads(process.line(lambda line: '"event":"ready"' in line))
+        yield process, ready["pages"]
+    finally:
+        process.end()
+
+
+def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
+    shown = cli("probe", "cloud/order")
+    assert "cloud/order: pass" in shown
+    for piece in ("log in", "clean up (finally)", "processing", "status 201", "extracted order = ord-"):
+        assert piece in shown
+    document = json.loads(cli("probe", "cloud/order", "--json"))
+    assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
+    sample.set_mode("half")
+    said = cli("probe", "cloud/order", code=1)
+    assert "http_status in 'order'" in said
+    assert 'did you mean "cloud/order"?' in cli("probe", "cloud/oder", code=2)
+
+
+def test_the_whole_way(cli: Cli, sample: Sample, daemon: tuple[Process, str]) -> None:
+    process, pages = daemon
+    assert fetch(f"{pages}/-/ready") == "ready\n"
+    eventually("all four pass", lambda: len(_shown(pages)["passing"]) == 4)
+
+    sample.set_mode("half")
+    eventually("two of four fail", lambda: len(_shown(pages)["failing"]) == 2)
+    # The verb reads the ledger beside the daemon.
+    beside = cli.status()
+    assert beside["verdict"] == "up"
+    assert "exactly half is not downtime" in beside["why"]
+
+    sample.set_mode("most")
+    eventually("down", lambda: _shown(pages)["verdict"] == "down")
+    eventually("down on the pages", lambda: 'state="down"} 1.0' in fetch(f"{pages}/metrics"))
+    metrics = fetch(f"{pages}/metrics")
+    assert 'sla_service_up{sla_service="cloud"} 0.0' in metrics
+    assert "_created" not in metrics
+    assert "rahasia" not in metrics
+    assert "Sample cloud" in fetch(f"{pages}/")
+    promtool = shutil.which("promtool")
+    if promtool is not None:
+        checked = subprocess.run(
+            [promtool, "check", "metrics"], input=metrics, capture_output=True, text=True, check=False, timeout=30
+        )
+        assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+
+    sample.set_mode("healthy")
+    eventually("up again", lambda: _shown(pages)["verdict"] == "up")
+    assert process.stop(signal.SIGTERM) == 0
+
+    assert "The chain holds" in cli("ledger", "verify")
+    month = cli.status()["months"][0]["month"]
+    statement = json.loads(cli("statement", "--month", month, "--format", "json"))[0]
+    assert len(statement["outages"]) == 1
+    assert statement["outages"][0]["peak_failing"] == "3/4"
+    assert "credit = IDR 12500000" in cli("explain", "acme", month)
+    everything = "".join(path.read_bytes().decode("latin-1") for path in cli.folder.rglob("*.db*"))
+    assert "rahasia" not in everything
+
+
+def test_totals_survive_a_restart(cli: Cli, sample: Sample) -> None:
+    counts: list[float] = []
+    for _ in range(2):
+        process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+        try:
+            pages = json.loads(process.line(lambda line: '"event":"ready"' in line))["pages"]
+
+            def attempts(pages: str = pages) -> float:
+                name = 'sla_check_attempts_total{check="health",location="demo-1",sla_service="cloud"} '
+                lines = fetch(f"{pages}/metrics").splitlines()
+                return float(next(line for line in lines if line.startswith(name)).removeprefix(name))
+
+            least = (counts or [0])[-1] + 3
+            eventually("three more runs", lambda least=least, attempts=attempts: attempts() >= least)  # type: ignore[misc]
+            counts.append(attempts())
+            assert process.stop(signal.SIGINT) == 0
+        finally:
+            process.end()
+    assert counts[1] >= counts[0] + 3
+
+
+def test_a_second_daemon_is_refused(cli: Cli, daemon: tuple[Process, str]) -> None:
+    assert "owned by" in cli("run", code=2)
+
+
+def test_nobody_reads_any_more(cli: Cli) -> None:
+    command = f"'{JAGA}' --help | head -1; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    assert done.stdout.splitlines()[0].startswith("Usage: jaga")
+    assert "Traceback" not in done.stderr
