@@ -28,9 +28,10 @@ MAX_CONNECTIONS = 16
 
 BACKLOG = 64
 REQUEST_S = 5.0
-ANSWER_S = 60.0
+ANSWER_S = 60
 _LONGEST_PATH = 100
 _CREDENTIALS = struct.Struct("3i")
+_TIMEVAL = struct.Struct("ll")
 
 Handle = Callable[[Mapping[str, Any], str], Awaitable[dict[str, Any]]]
 
@@ -127,7 +128,9 @@ class Server:
 def ask(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
     """The daemon's answer to a request; NobodyThereError where none listens, ControlError where it does not answer."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as asking:
-        asking.settimeout(ANSWER_S)
+        # The kernel's own time-outs: a connect that Python times waits for no place in a full queue.
+        for bound in (socket.SO_SNDTIMEO, socket.SO_RCVTIMEO):
+            asking.setsockopt(socket.SOL_SOCKET, bound, _TIMEVAL.pack(int(ANSWER_S), 0))
         try:
             with _reachable(folder) as path:
                 asking.connect(path)
@@ -139,6 +142,8 @@ def ask(folder: Path, request: Mapping[str, Any]) -> dict[str, Any]:
             raise ControlError(
                 f"{folder / NAME} belongs to another user: ask as the daemon's user, or as root"
             ) from error
+        except BlockingIOError as error:
+            raise ControlError(f"the daemon at {folder / NAME} did not answer within {ANSWER_S:g} s") from error
         except (OSError, ValueError) as error:
             raise ControlError(f"the daemon at {folder / NAME} did not answer: {error}") from error
     if not isinstance(answer, dict):

@@ -13,7 +13,7 @@ from monitor.core.check import CheckList
 from monitor.core.evidence import extend, merged, outcome_spans, run_item
 from monitor.core.exclusion import Book
 from monitor.core.fact import Annulment, ChecksAdopted, Reversal
-from monitor.core.run import OutcomeSpan, Run, SourceKey
+from monitor.core.run import OutcomeSpan, Run, SourceKey, StatedSpan
 from monitor.core.span import Span
 from monitor.storage import Committed, Reader, SpanChange, Store
 
@@ -225,6 +225,46 @@ def derive(
 ) -> Iterable[OutcomeSpan]:
     """All spans of a source from its retained runs: the batch truth."""
     return outcome_spans(reader.runs(source, ALWAYS), reader.stated(source, ALWAYS), lists, annulled)
+
+
+def reached_from_us(reader: Reader, service: str, at_us: int, lists: Sequence[CheckList]) -> int:
+    """The stamp from which on a run can say something about what a service's kept spans say at an instant or later."""
+    from_us, there = at_us, Span(at_us, at_us + 1)
+    for source in reader.sources(service):
+        from_us = min([from_us, *(span.start_us for span in reader.spans_of(source, there))])
+        from_us = min([from_us, *(span.start_us for span in reader.stated(source, there))])
+    return from_us - max((entry.stale_after_us for entry in lists), default=0)
+
+
+def derive_known(
+    reader: Reader,
+    source: SourceKey,
+    within: Span,
+    arrival: int,
+    lists: Sequence[CheckList],
+    annulled: Sequence[Span],
+) -> list[OutcomeSpan]:
+    """The spans of a source that overlap `within`, unclipped, from the runs known when `arrival` was the last.
+
+    It reads back to where the first of them begins, twice as far each time.
+    """
+    stale_us = max((entry.stale_after_us for entry in lists), default=0)
+    stated = list(reader.stated(source, ALWAYS))
+    begun = [span.start_us for span in stated if span.start_us < within.start_us < span.end_us]
+    from_us = min([within.start_us, *begun]) - max(stale_us, 1)
+    while True:
+        runs = reader.runs_known(source, Span(from_us, within.end_us), arrival)
+        reaching = (span for span in stated if span.start_us >= from_us)
+        derived = outcome_spans(runs, reaching, lists, annulled)
+        spans = [span for span in derived if Span(span.start_us, span.end_us).overlaps(within)]
+        whole = not spans or spans[0].start_us - stale_us > from_us
+        if whole or not _has_before(reader, source, from_us, stated):
+            return spans
+        from_us -= within.start_us - from_us
+
+
+def _has_before(reader: Reader, source: SourceKey, at_us: int, stated: Iterable[StatedSpan]) -> bool:
+    return reader.run_before(source, at_us) is not None or any(span.start_us < at_us for span in stated)
 
 
 def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:

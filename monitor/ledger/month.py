@@ -10,7 +10,6 @@ from typing import Any
 from monitor.core.availability import account
 from monitor.core.calendar import Month, claim_deadline_us, deadline_from_us
 from monitor.core.check import CheckList
-from monitor.core.evidence import outcome_spans
 from monitor.core.exclusion import excluded_for
 from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
 from monitor.core.instant import format_instant
@@ -20,7 +19,7 @@ from monitor.core.span import Span
 from monitor.core.statement import Setting, document
 from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
-from monitor.ledger.evidence import ALWAYS
+from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
@@ -150,27 +149,27 @@ class Months:
         now, then = self.record, record
         annulled = now.book.annulments.keys() != then.book.annulments.keys()
         reversed_since = now.book.reversals.keys() != then.book.reversals.keys()
-        lists = now.lists.get(service) != then.lists.get(service)
-        return annulled or reversed_since or lists or self.reader.arrived_after(service, period, arrival)
+        lists = now.lists.get(service, [])
+        if annulled or reversed_since or lists != then.lists.get(service, []):
+            return True
+        reached = Span(reached_from_us(self.reader, service, period.start_us, lists), period.end_us)
+        return self.reader.arrived_after(service, reached, arrival)
 
     def _known_then(self, service: str, until: Span, arrival: int, record: Record) -> Evidence:
         """The evidence of a service from the runs that had arrived by a close, by the decisions of then."""
         lists = record.lists.get(service, [])
-        reach_us = max((entry.stale_after_us for entry in lists), default=0)
-        within = Span(until.start_us - reach_us, until.end_us)
-        known: dict[SourceKey, list[OutcomeSpan]] = {}
-        for source in self.reader.sources(service):
-            runs = self.reader.runs_known(source, within, arrival)
-            stated = self.reader.stated(source, ALWAYS)
-            known[source] = list(outcome_spans(runs, stated, lists, record.book.annulled(source)))
-        return known
+        known = {
+            source: derive_known(self.reader, source, until, arrival, lists, record.book.annulled(source))
+            for source in self.reader.sources(service)
+        }
+        return {source: spans for source, spans in known.items() if spans}
 
     def _document(self, ground: Ground, figures: Figures) -> dict[str, Any]:
         evidence, _verdicts = self._sweep_of(ground)
         period, record = ground.period, ground.record
         zone = self.basis.zone(figures.terms.zone)
         claims = Claims(
-            filed_us=self._claims(ground),
+            filed_us=self.claims(ground),
             deadline_us=self.claim_deadline_us(ground),
             final=ground.version > 0,
         )
@@ -213,7 +212,7 @@ class Months:
             return deadline_from_us(ground.issued_us, ground.terms.claim_within_days, zone)
         return claim_deadline_us(ground.month, ground.terms.claim_within_days, zone)
 
-    def _claims(self, ground: Ground) -> tuple[int, ...]:
+    def claims(self, ground: Ground) -> tuple[int, ...]:
         """When the month's credit was claimed; after a restatement that raised it, only claims of the difference."""
         since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
         ours = (ground.partner, ground.service, str(ground.month))
