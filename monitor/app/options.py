@@ -8,6 +8,7 @@ from importlib import metadata
 from pathlib import Path
 
 from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.config.holidays import describe
 from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
@@ -73,7 +74,7 @@ def version() -> str:
 
 def basis_of(settings: Settings) -> Basis:
     """What figures need from outside the record."""
-    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}")
+    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}", holidays=describe)
 
 
 def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:

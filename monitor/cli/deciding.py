@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 import click
 
 from monitor.cli import show
-from monitor.cli.exits import AnswerIsNoError, WrongUseError
+from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.reading import basis_of, open_reader, open_store, settings, store_file
 from monitor.clock import wall_us
 from monitor.config import TZ_VERSION
@@ -98,7 +98,7 @@ def _through_daemon(asked: Asked, command: Command, owned: StoreOwnedError) -> d
     except control.NobodyThereError:
         raise owned from None
     if "error" in answer:
-        raise WrongUseError(str(answer["error"]))
+        raise control.ControlError(f"the daemon could not decide: {answer['error']}")
     if "refused" in answer:
         raise AnswerIsNoError(str(answer["refused"]))
     return answer

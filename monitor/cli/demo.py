@@ -104,7 +104,7 @@ async def _until_interrupted(story: Coroutine[None, None, int]) -> int:
     try:
         return await task
     except asyncio.CancelledError:
-        click.echo("\nInterrupted; nothing is left behind.", err=True)
+        click.echo("\nInterrupted.", err=True)
         return Exit.INTERRUPTED
     finally:
         for number in (signal.SIGINT, signal.SIGTERM):

@@ -12,6 +12,7 @@ from monitor.cli.deciding import Asked, asked_options, decide
 from monitor.cli.parse import INSTANT
 from monitor.cli.place import place_options
 from monitor.cli.reading import reading
+from monitor.core.exclusion import Window
 from monitor.core.instant import format_instant
 from monitor.ledger.command import (
     AnnounceMaintenance,
@@ -151,7 +152,7 @@ def finish(asked: Asked, window: str, at_us: int | None) -> None:
 def list_(json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Every window on record, with its notices and what became of it."""
     with reading() as months:
-        windows = list(months.record.book.windows.values())
+        windows, now_us = list(months.record.book.windows.values()), months.now_us
     if json_:
         show.as_json(
             [
@@ -184,7 +185,7 @@ def list_(json_: bool) -> None:  # noqa: FBT001 - click hands options over by na
                 format_instant(window.ends_us),
                 ", ".join(f"{given.partner} {format_instant(given.counts_from_us)}" for given in window.notices)
                 or "none",
-                _state(window.cancelled_in_time, window.finished_us),
+                _state(window, now_us),
                 window.fact.summary,
             )
             for window in windows
@@ -193,7 +194,11 @@ def list_(json_: bool) -> None:  # noqa: FBT001 - click hands options over by na
     )
 
 
-def _state(cancelled: bool, finished_us: int | None) -> str:  # noqa: FBT001 - one word each
-    if cancelled:
+def _state(window: Window, now_us: int) -> str:
+    if window.cancelled_in_time:
         return "cancelled"
-    return "announced" if finished_us is None else "finished"
+    if window.finished_us is not None:
+        return "finished"
+    if now_us >= window.ends_us:
+        return "over"
+    return "running" if now_us >= window.fact.start_us else "announced"

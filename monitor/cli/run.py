@@ -8,7 +8,7 @@ import os
 import click
 
 from monitor.cli.place import place_options
-from monitor.cli.reading import settings
+from monitor.cli.reading import place, read_settings
 from monitor.telemetry.logs import LogFormat
 
 
@@ -32,7 +32,8 @@ from monitor.telemetry.logs import LogFormat
 def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 - one role so far
     """Run the configured checks, record them, and serve metrics and pages, until SIGTERM or Ctrl-C.
 
-    A second signal does not wait for the runs under way.
+    A second signal does not wait for the runs under way. SIGHUP reads the configuration again; a bad one leaves the
+    old one in force.
     """
     import structlog
 
@@ -41,7 +42,8 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
     from monitor.sdnotify import Notifier
     from monitor.telemetry.logs import set_up
 
-    found = settings()
+    where = place()
+    found = read_settings(where)
     logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level)
 
     notifier = Notifier.from_environment(os.environ, pid=os.getpid())
@@ -49,6 +51,6 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
         structlog.get_logger("jaga.run").warning("service manager not understood", reason=notifier.fault)
 
     async def serve() -> int:
-        return await compose(found, logs=logs, notifier=notifier).serve()
+        return await compose(found, logs=logs, notifier=notifier).serve(reread=lambda: read_settings(where))
 
     return asyncio.run(serve())

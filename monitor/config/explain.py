@@ -9,7 +9,7 @@ import dataclasses
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
 from itertools import groupby
-from typing import Any
+from typing import Any, ClassVar
 
 import yaml
 from pydantic import TypeAdapter
@@ -207,7 +207,7 @@ class _Dumper(yaml.SafeDumper):
     yaml_implicit_resolvers: Any = {  # noqa: RUF012 - the base's type
         None: [(f"{CORE_TAG}{kind}", pattern) for kind, pattern in PLAIN.items()],
     }
-    yaml_representers: Any = yaml.SafeDumper.yaml_representers | {str: _text, float: _number}  # noqa: RUF012 - as above
+    yaml_representers: ClassVar[dict[Any, Any]] = yaml.SafeDumper.yaml_representers | {str: _text, float: _number}
 
     def ignore_aliases(self, data: Any) -> bool:  # noqa: ANN401, ARG002 - PyYAML's signature
         """Always: the reader refuses them."""

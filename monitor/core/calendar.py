@@ -10,7 +10,7 @@ Everything here is told its zone and its holidays; nothing asks a database or th
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, time, timedelta, tzinfo
 from typing import Protocol
@@ -189,7 +189,7 @@ class Calendar:
     holidays: Mapping[date, str] = field(default_factory=dict)
     collective_leave: Mapping[date, str] = field(default_factory=dict)
     use_collective_leave: bool = False
-    unconfirmed: frozenset[date] = frozenset()
+    unconfirmed: Container[date] = frozenset()
 
     def free_day(self, day: date) -> str | None:
         """The name of the holiday (or of the collective leave, where it counts) on that date; None on any other."""

@@ -10,7 +10,8 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from monitor.core import fact as facts
-from monitor.core.calendar import Month, MonthError, claim_deadline_us
+from monitor.core.availability import floor_text
+from monitor.core.calendar import Month, MonthError
 from monitor.core.exclusion import Window
 from monitor.core.fact import ExclusionReason, Fact
 from monitor.core.instant import format_instant, format_seconds
@@ -31,6 +32,7 @@ from monitor.ledger.command import (
     NotifyMaintenance,
     Reverse,
 )
+from monitor.ledger.ground import Ground
 from monitor.ledger.month import Months
 from monitor.ledger.recurrence import RecurrenceError, expand
 
@@ -301,22 +303,29 @@ class _Desk:
     def claim(self, command: FileClaim) -> Decided:
         at_us = self.now_us if command.at_us is None else command.at_us
         month = self.month(command.month)
-        figures = self.months.figures(month, command.partner, command.service)
-        if figures is None:
+        ground = self.months.ground(month, command.partner, command.service)
+        if ground is None:
             raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
         if at_us > self.now_us:
             raise _refuse(f"a claim at {format_instant(at_us)} lies in the future")
-        if self.now_us < figures.account.period.end_us:
-            raise _refuse(f"{month} has not ended: it ends at {format_instant(figures.account.period.end_us)}")
-        claimed = {(r.fact.partner, r.fact.service, r.fact.month) for r in self.book.claims}
-        if (command.partner, command.service, str(month)) in claimed:
-            raise _refuse(f"{command.partner} has already claimed {month} of {command.service}")
-        zone = self.months.basis.zone(figures.terms.zone)
-        deadline_us = claim_deadline_us(month, figures.terms.claim_within_days, zone)
+        if self.now_us < ground.period.end_us:
+            raise _refuse(f"{month} has not ended: it ends at {format_instant(ground.period.end_us)}")
+        self.claimable(command, ground)
+        zone = self.months.basis.zone(ground.terms.zone)
+        deadline_us = self.months.claim_deadline_us(ground)
         if at_us >= deadline_us:
             raise _refuse(f"the claim is late: its deadline was {format_instant(deadline_us, zone)}")
         fact = facts.Claim(partner=command.partner, service=command.service, month=str(month), at_us=at_us, by=self.by)
         return Decided(facts=(fact,))
+
+    def claimable(self, command: FileClaim, ground: Ground) -> None:
+        """Refuse a second claim of the same credit, and one for a closed month that earns nothing."""
+        if self.months.claims(ground):
+            raise _refuse(f"{command.partner} has already claimed {command.month} of {command.service}")
+        figures = self.months.figures_of(ground)
+        if ground.version and not figures.credit.percent:
+            share = floor_text(figures.availability)
+            raise _refuse(f"{command.month} closed at {share} %: no tier applies, nothing is owed")
 
     def close(self, command: CloseMonth) -> Decided:
         month = self.month(command.month)

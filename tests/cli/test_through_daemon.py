@@ -67,7 +67,7 @@ def test_what_the_daemon_recorded_is_said(ledger: Jaga, tmp_path: Path) -> None:
     ("answer", "code", "said"),
     [
         ({"refused": "there is no window m-1"}, 1, "jaga: there is no window m-1"),
-        ({"error": "verb 'x' is unknown"}, 2, "jaga: verb 'x' is unknown"),
+        ({"error": "commit ledger.db: disk full"}, 3, "jaga: the daemon could not decide: commit ledger.db: disk full"),
     ],
 )
 def test_the_daemons_no_is_ours(ledger: Jaga, tmp_path: Path, answer: dict[str, Any], code: int, said: str) -> None:

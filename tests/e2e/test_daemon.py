@@ -139,6 +139,27 @@ def test_totals_survive_a_restart(cli: Cli, sample: Sample) -> None:
     assert counts[1] >= counts[0] + 3
 
 
+def test_verbs_reach_a_running_daemon_and_it_reads_its_configuration_again(
+    cli: Cli, daemon: tuple[Process, str]
+) -> None:
+    process, pages = daemon
+    start, end = "2030-01-01T00:00:00+07:00", "2030-01-01T01:00:00+07:00"
+    asked = ("maintenance", "announce", "cloud", "--start", start, "--end", end, "--summary", "upgrade")
+    assert "recorded maintenance m-1" in cli(*asked, "--by", "sari")
+    assert _shown(pages)["maintenance"][0]["id"] == "m-1"
+    assert "recorded maintenance_cancelled" in cli("maintenance", "cancel", "m-1")
+    assert "there is no window m-7" in cli("maintenance", "cancel", "m-7", code=1)
+
+    written = cli.folder / "config" / "jaga.yaml"
+    written.write_text(written.read_text().replace("name: Sample cloud", "nmae: Renamed"))
+    process.child.send_signal(signal.SIGHUP)
+    assert 'did you mean \\"name\\"?' in process.line(lambda line: "not reloaded" in line)
+    written.write_text(written.read_text().replace("nmae: Renamed", "name: Renamed"))
+    process.child.send_signal(signal.SIGHUP)
+    process.line(lambda line: '"event":"configuration reloaded"' in line)
+    eventually("the new name", lambda: _shown(pages)["name"] == "Renamed")
+
+
 def test_a_second_daemon_is_refused(cli: Cli, daemon: tuple[Process, str]) -> None:
     assert "owned by" in cli("run", code=2)
 

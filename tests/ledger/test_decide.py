@@ -1,4 +1,4 @@
-"""The one door for decisions: facts or a refusal with its reason, and the ledger unchanged by a refusal (CONTRACT 2.4-2.7)."""
+"""The one door for decisions: facts or a refusal with its reason; a refusal changes nothing (CONTRACT 2.4-2.7)."""
 
 from __future__ import annotations
 
@@ -316,6 +316,7 @@ def test_claims_that_are_refused(keeper: Keeper, now_us: int, command: FileClaim
 def test_a_claim_at_the_last_instant_and_no_second_one(keeper: Keeper) -> None:
     keeper.now_us = at("2026-05-31T00:00:00") - 2
     (claim,) = keeper.given(CLAIM)
+    assert isinstance(claim, facts.Claim)
     assert claim.at_us == at("2026-05-31T00:00:00") - 1
     assert "has already claimed" in keeper.refused(CLAIM)
     keeper.now_us += 90 * DAY_US

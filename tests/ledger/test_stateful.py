@@ -1,19 +1,19 @@
 """Whatever is decided, seen, lost and corrected, in whatever order: the ledger says what a naive second reading says.
 
 The machine drives a real SQLite ledger as the daemon does (runs and decisions committed, the detector after them), and
-keeps the same story as an oracle's world. One unit of the oracle's time is a day, so that two whole months can be judged
-one unit at a time after every step.
+keeps the same story as an oracle's world. One unit of the oracle's time is a day, so that two whole months can be
+judged one unit at a time after every step.
 """
 
 from __future__ import annotations
 
 import json
 import tempfile
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 from zoneinfo import ZoneInfo
 
 import hypothesis
@@ -25,7 +25,7 @@ from monitor.core.availability import account, floor_text
 from monitor.core.calendar import Month
 from monitor.core.check import Check, CheckList, Network
 from monitor.core.exclusion import excluded_for
-from monitor.core.fact import ExclusionReason, Fact, Ruling
+from monitor.core.fact import ExclusionReason, Ruling
 from monitor.core.instant import DAY_US
 from monitor.core.month import Figures
 from monitor.core.run import Outcome, Run
@@ -63,7 +63,6 @@ BASIS = Basis(
     software="jaga test",
 )
 
-_C = TypeVar("_C", bound=Callable[..., Any])
 
 back = st.integers(0, 12)
 lengths = st.sampled_from([1, 1, 1, 2, 3, 6])
@@ -144,7 +143,7 @@ class Provider(RuleBasedStateMachine):
     def change(self, **parts: Any) -> None:  # noqa: ANN401 - parts of a world
         self.world = replace(self.world, **parts)
 
-    def give(self, command: ask.Command, *, possible: bool, touches: Sequence[Fact | tuple[int, int, Any]]) -> Done | None:
+    def give(self, command: ask.Command, *, possible: bool, touches: Sequence[tuple[int, int, Any]]) -> Done | None:
         """A command through the one door. It is followed iff the model says so; a closed month it touches must be named
         and asks for `over_closed`; a refusal changes nothing.
         """
@@ -152,8 +151,7 @@ class Provider(RuleBasedStateMachine):
             f"{month}/{partner}/portal"
             for start, end, partners in touches
             for (partner, month) in self.kept.versions
-            if (partners is None or partner in partners)
-            and max(start, PERIODS[month][0]) < min(end, PERIODS[month][1])
+            if (partners is None or partner in partners) and max(start, PERIODS[month][0]) < min(end, PERIODS[month][1])
         }
         head = self.store.head()
         outcome = self._act(command, over_closed=False)
@@ -210,7 +208,10 @@ class Provider(RuleBasedStateMachine):
             usual = "fail" if outcome == "fail" and check == CHECKS[0] else "pass"
             self.put([oracle.RunItem(c, "x", self.now, outcome if c == check else usual) for c in CHECKS])
 
-    @rule(seen=st.lists(st.tuples(sources, back, outcomes, st.sampled_from([0, 0, 0, 1])), max_size=8), crash=st.booleans())
+    @rule(
+        seen=st.lists(st.tuples(sources, back, outcomes, st.sampled_from([0, 0, 0, 1])), max_size=8),
+        crash=st.booleans(),
+    )
     def runs_arrive(self, seen: list[tuple[tuple[str, str], int, str, int]], crash: bool) -> None:
         """Late, out of order, repeated, contradicting each other; perhaps the process dies before it looked at them."""
         items = [oracle.RunItem(*source, max(0, self.now - ago), said, tag) for source, ago, said, tag in seen]
@@ -277,7 +278,9 @@ class Provider(RuleBasedStateMachine):
             extends=extends,
             evidence="the letter" if proof else None,
         )
-        done = self.give(command, possible=end > start and (start > self.now or proof), touches=[(start, end, partners)])
+        done = self.give(
+            command, possible=end > start and (start > self.now or proof), touches=[(start, end, partners)]
+        )
         if done is not None:
             (window,) = (entry.fact for entry in done.entries)
             assert isinstance(window, facts.Maintenance)
@@ -285,7 +288,12 @@ class Provider(RuleBasedStateMachine):
             self.change(windows=(*self.world.windows, known))
 
     @precondition(lambda self: self.world.windows)
-    @rule(partner=st.sampled_from(PARTNERS), late_us=st.sampled_from([0, 0, 1, DAY_US]), proof=st.booleans(), data=st.data())
+    @rule(
+        partner=st.sampled_from(PARTNERS),
+        late_us=st.sampled_from([0, 0, 1, DAY_US]),
+        proof=st.booleans(),
+        data=st.data(),
+    )
     def notify(self, partner: str, late_us: int, proof: bool, data: st.DataObject) -> None:
         """Told exactly in time, a microsecond late, or now; without proof only what the ledger itself saw counts."""
         window = data.draw(st.sampled_from(self.world.windows))
@@ -460,9 +468,7 @@ class Provider(RuleBasedStateMachine):
     def world_of(self, partner: str) -> oracle.World:
         """The world as one partner's account is judged: another partner's consent does not bind it."""
         others = set(PARTNERS) - {partner}
-        agreed = {
-            ruling: bool(who) and who not in others for ruling, who in self.kept.agreed_by.items()
-        }
+        agreed = {ruling: bool(who) and who not in others for ruling, who in self.kept.agreed_by.items()}
         rulings = (replace(j, agreed=agreed[j.id]) for j in self.world.adjudications)
         return replace(self.world, adjudications=tuple(rulings))
 
