@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import probes
@@ -31,6 +32,9 @@ outage asks four times a second, not a thousand times, and no answer is older th
 GUARD_US = SECOND_US
 """A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
 may ring before the probe had its own grace turn."""
+
+CONTROL_EVERY_US = 15 * SECOND_US
+"""How often the controls are asked when nothing fails, so that a blind location is known before a check says so."""
 
 MIN_CONTROLS = 3
 MAX_MESSAGE = 1000
@@ -69,6 +73,24 @@ class Control:
     host: str
     port: int
     tls: bool = False
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it proves this location's resolver too."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
+
+class Ground(NamedTuple):
+    """What a round of controls says of this location: whether a majority of them answers, and whether a majority of
+    those that have names does. Without any such control, that cannot be doubted.
+    """
+
+    network: bool
+    names: bool
 
 
 def parse_control(text: str) -> Control:
@@ -129,7 +151,7 @@ class Runner:
         self._secret = secret
         self._controls = tuple(controls)
         self._stood_still = stood_still
-        self._next_round: asyncio.Task[bool] | None = None
+        self._next_round: asyncio.Task[Ground] | None = None
         self._round_begun_ns: int | None = None
         self._abandoned: set[asyncio.Task[Result]] = set()
 
@@ -138,8 +160,8 @@ class Runner:
         start_us, start_ns = self._clock.now_us(), self._clock.now_ns()
         attempts: list[Attempt] = []
         while len(attempts) < plan.attempts:
-            if len(attempts) == plan.attempts - 1 and _failed(attempts) and not await self._own_network_good():
-                attempts[-1] = _void(attempts[-1], InconclusiveReason.OWN_NETWORK)
+            if len(attempts) == plan.attempts - 1 and _failed(attempts) and (doubt := await self._doubt(attempts[-1])):
+                attempts[-1] = _void(attempts[-1], doubt)
                 break
             attempts.append(await self._attempt(plan))
             if attempts[-1].outcome is Outcome.PASS:
@@ -173,9 +195,8 @@ class Runner:
         doubts = [earlier for earlier in attempts if earlier.outcome is not Outcome.FAIL]
         if plan.attempts > 1 and len(attempts) - len(doubts) < 2:  # noqa: PLR2004 - a failure and its confirmation
             return Attempt(Outcome.INCONCLUSIVE, doubts[-1].reason, last.result)
-        if not await self._own_network_good():
-            return _void(last, InconclusiveReason.OWN_NETWORK)
-        return last
+        doubt = await self._doubt(last)
+        return _void(last, doubt) if doubt else last
 
     async def _attempt(self, plan: Plan) -> Attempt:
         begun_ns = self._clock.now_ns()
@@ -225,16 +246,32 @@ class Runner:
             task.add_done_callback(self._abandoned.discard)
         task.add_done_callback(_forget)
 
-    async def _own_network_good(self) -> bool:
-        """Whether a majority of the controls answers now; without controls there is nothing to doubt by."""
+    async def watch_controls(self) -> None:
+        """Ask the controls on a schedule of their own, for as long as there are any; never returns then."""
+        while self._controls:
+            await self._ask_controls()
+            await self._clock.wait_until(self._clock.now_us() + CONTROL_EVERY_US)
+
+    async def _doubt(self, failure: Attempt) -> InconclusiveReason | None:
+        """Why a failure proves nothing of the target: our own network does not work, or our own resolver, where the
+        target has a name. A resolver that lies is a resolver that does not work.
+        """
         if not self._controls:
-            return True
+            return None
+        ground = await self._ask_controls()
+        asked_for_a_name = failure.reason == FailReason.DNS or probes.Phase.RESOLVE in failure.result.phases_ns
+        if not ground.names and asked_for_a_name:
+            return InconclusiveReason.OWN_RESOLVER
+        return None if ground.network else InconclusiveReason.OWN_NETWORK
+
+    async def _ask_controls(self) -> Ground:
+        """The answer of the next round to begin."""
         if self._next_round is None:
             self._next_round = asyncio.create_task(self._round(), name="controls")
         return await asyncio.shield(self._next_round)
 
-    async def _round(self) -> bool:
-        """One look at all controls, once it may begin; the majority's answer."""
+    async def _round(self) -> Ground:
+        """One look at all controls, once it may begin."""
         if self._round_begun_ns is not None:
             since_us = (self._clock.now_ns() - self._round_begun_ns) // 1000
             turn = asyncio.get_running_loop().create_future()
@@ -248,9 +285,13 @@ class Runner:
             for task in asked:
                 task.cancel()
                 task.add_done_callback(_forget)
-        for task, control in asked.items():
-            self.stats.controls[control.name] = task.done() and not task.cancelled() and task.exception() is None
-        return 2 * sum(self.stats.controls[control.name] for control in self._controls) > len(self._controls)
+        reached = {
+            control: task.done() and not task.cancelled() and task.exception() is None
+            for task, control in asked.items()
+        }
+        self.stats.controls.update({control.name: good for control, good in reached.items()})
+        named = [good for control, good in reached.items() if control.by_name]
+        return Ground(network=_most(reached.values()), names=not named or _most(named))
 
     async def _reaches(self, control: Control) -> None:
         now_ns = self._clock.now_ns()
@@ -284,6 +325,10 @@ class Runner:
             tainted=any(attempt.result.tainted for attempt in attempts),
             steps=tuple(_step(trace) for trace in last.result.steps),
         )
+
+
+def _most(answers: Collection[bool]) -> bool:
+    return 2 * sum(answers) > len(answers)
 
 
 def _failed(attempts: Sequence[Attempt]) -> bool:

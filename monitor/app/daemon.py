@@ -396,10 +396,12 @@ class Daemon:
     @asynccontextmanager
     async def _with_schedule(self) -> AsyncIterator[None]:
         self.scheduler.replace(staggered(self.options.plans))
+        controls = self.supervisor.start("controls", self.runner.watch_controls)
         task = self.supervisor.start("scheduler", self.scheduler.run)
         try:
             yield
         finally:
+            controls.cancel()
             self.scheduler.stop()
             await self.scheduler.drain()
             await task
