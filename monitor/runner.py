@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
 from typing import Any, NamedTuple
@@ -85,12 +85,13 @@ class Control:
 
 
 class Ground(NamedTuple):
-    """What a round of controls says of this location: whether a majority of them answers, and whether a majority of
-    those that have names does. Without any such control, that cannot be doubted.
+    """What a round of controls says of this location: whether a majority of them answers, whether a majority of those
+    that have names does (without any, that cannot be doubted), and whose fault it is where one of them does not.
     """
 
     network: bool
     names: bool
+    blame: InconclusiveReason
 
 
 def parse_control(text: str) -> Control:
@@ -260,9 +261,8 @@ class Runner:
             return None
         ground = await self._ask_controls()
         asked_for_a_name = failure.reason == FailReason.DNS or probes.Phase.RESOLVE in failure.result.phases_ns
-        if not ground.names and asked_for_a_name:
-            return InconclusiveReason.OWN_RESOLVER
-        return None if ground.network else InconclusiveReason.OWN_NETWORK
+        trusted = ground.network and (ground.names or not asked_for_a_name)
+        return None if trusted else ground.blame
 
     async def _ask_controls(self) -> Ground:
         """The answer of the next round to begin."""
@@ -285,13 +285,9 @@ class Runner:
             for task in asked:
                 task.cancel()
                 task.add_done_callback(_forget)
-        reached = {
-            control: task.done() and not task.cancelled() and task.exception() is None
-            for task, control in asked.items()
-        }
-        self.stats.controls.update({control.name: good for control, good in reached.items()})
-        named = [good for control, good in reached.items() if control.by_name]
-        return Ground(network=_most(reached.values()), names=not named or _most(named))
+        failures = {control: _why_not_reached(task) for task, control in asked.items()}
+        self.stats.controls.update({control.name: failure is None for control, failure in failures.items()})
+        return _ground(failures)
 
     async def _reaches(self, control: Control) -> None:
         now_ns = self._clock.now_ns()
@@ -325,6 +321,30 @@ class Runner:
             tainted=any(attempt.result.tainted for attempt in attempts),
             steps=tuple(_step(trace) for trace in last.result.steps),
         )
+
+
+def _why_not_reached(task: asyncio.Task[None]) -> FailReason | InconclusiveReason | None:
+    """None for a control that answered in time."""
+    if not task.done() or task.cancelled():
+        return FailReason.TIMEOUT
+    error = task.exception()
+    if error is None:
+        return None
+    return error.reason if isinstance(error, probes.ProbeError | probes.OwnFault) else InconclusiveReason.INTERNAL
+
+
+def _ground(failures: Mapping[Control, FailReason | InconclusiveReason | None]) -> Ground:
+    named = [failure for control, failure in failures.items() if control.by_name]
+    by_address = [failure for control, failure in failures.items() if not control.by_name]
+    unresolved = [failure in {FailReason.DNS, InconclusiveReason.OWN_RESOLVER} for failure in named]
+    names = not named or _most([failure is None for failure in named])
+    # Names that lead nowhere while addresses are reached, or that nobody finds: the resolver does not work, or it lies.
+    resolver = not names and (_most(unresolved) or _most([failure is None for failure in by_address]))
+    return Ground(
+        network=_most([failure is None for failure in failures.values()]),
+        names=names,
+        blame=InconclusiveReason.OWN_RESOLVER if resolver else InconclusiveReason.OWN_NETWORK,
+    )
 
 
 def _most(answers: Collection[bool]) -> bool:

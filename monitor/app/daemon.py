@@ -19,6 +19,7 @@ from monitor.app.process import Rereading, settle_in
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
 from monitor.app.views import Views
+from monitor.app.watchdog import Watchdog
 from monitor.clock import Clock, Step, live_clock
 from monitor.closing import Closing
 from monitor.config import Settings
@@ -309,10 +310,15 @@ class Daemon:
             ready=lambda: self.ready,
             logs=self._logs,
         )
+        watchdog = Watchdog(overdue_us=self.pulse.overdue_us, now_ns=self.clock.now_ns) if self._threads else None
         self.pulse.start()
+        if watchdog is not None:
+            watchdog.start()
         try:
             yield
         finally:
+            if watchdog is not None:
+                watchdog.stop()
             self.pulse.stop()
             network.close()
 
