@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from monitor import capacity
 from monitor.app.adopt import adoptions
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
@@ -401,6 +402,8 @@ class Daemon:
 
     @asynccontextmanager
     async def _with_schedule(self) -> AsyncIterator[None]:
+        if self._threads:  # a simulated machine has no capacity to measure
+            await self._warn_of_overload(self.options)
         self.scheduler.replace(staggered(self.options.plans))
         controls = self.supervisor.start("controls", self.runner.watch_controls)
         task = self.supervisor.start("scheduler", self.scheduler.run)
@@ -411,6 +414,12 @@ class Daemon:
             self.scheduler.stop()
             await self.scheduler.drain()
             await task
+
+    async def _warn_of_overload(self, options: Options) -> None:
+        load = await capacity.load(options.plans)
+        warning = None if load is None else load.warning()
+        if warning is not None:
+            _log.warning("more is planned than this machine can do", why=warning)
 
     # What the parts hand each other.
 

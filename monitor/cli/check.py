@@ -27,6 +27,9 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
+    overload = _overload(loaded)
+    if overload is not None:
+        click.echo(f"{place().config}: {overload} (warning)", err=True)
     if explain_:
         from monitor.config.explain import explain
 
@@ -34,6 +37,17 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
         return Exit.DONE
     click.echo(f"{place().config}: accepted: {_summary(loaded)}")
     return Exit.DONE
+
+
+def _overload(loaded: Loaded) -> str | None:
+    """Whether more is planned than this machine does."""
+    import asyncio
+
+    from monitor import capacity
+    from monitor.app import Options
+
+    load = asyncio.run(capacity.load(Options.of(loaded.settings).plans))
+    return None if load is None else load.warning()
 
 
 def _as_json(where: Place) -> int:
@@ -44,7 +58,9 @@ def _as_json(where: Place) -> int:
     except ConfigError as error:
         show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": []})
         return Exit.WRONG_USE
-    show.as_json({"accepted": True, "problems": [], "warnings": _written(loaded.warnings)})
+    overload = _overload(loaded)
+    capacity = {} if overload is None else {"overload": overload}
+    show.as_json({"accepted": True, "problems": [], "warnings": _written(loaded.warnings)} | capacity)
     return Exit.DONE
 
 

@@ -19,10 +19,6 @@ from tests.app.conftest import SERVE, WITHIN_S, Target, configuration, daemon
 from tests.app.test_process import all_runs, until_recorded
 
 HOUR_S = 3600
-FAKETIME = (
-    Path("/usr/lib/x86_64-linux-gnu/faketime/libfaketimeMT.so.1"),
-    Path("/usr/lib/aarch64-linux-gnu/faketime/libfaketimeMT.so.1"),
-)
 
 BLOCKING = '''
 """Blocks the whole loop for `seconds`, once, when the other probes are under way."""
@@ -128,24 +124,16 @@ async def test_without_descriptors_the_fault_is_our_own_and_the_record_goes_on(t
     assert outages(tmp_path) == []
 
 
-@pytest.mark.parametrize("step_s", [61, -61, HOUR_S, -2 * HOUR_S])
+@pytest.mark.parametrize("step_s", [HOUR_S, -2 * HOUR_S])
 async def test_a_wall_clock_that_steps_makes_no_failure(tmp_path: Path, target: Target, step_s: int) -> None:
-    library = next((path for path in FAKETIME if path.exists()), None)
-    if library is None:
-        pytest.skip("no libfaketime: install faketime")
     path = configuration(tmp_path, target, checks=2)
     wall = tmp_path / "wall"
-    wall.write_text("+0\n", encoding="ascii")
-    faked = {
-        "LD_PRELOAD": str(library),
-        "FAKETIME_TIMESTAMP_FILE": str(wall),
-        "FAKETIME_NO_CACHE": "1",
-        "DONT_FAKE_MONOTONIC": "1",
-    }
-    async with daemon(path, **faked) as process:
+    wall.write_text("0", encoding="ascii")
+    async with daemon(path, STEPPED_WALL=str(wall)) as process:
         await process.event("ready")
         count = len(await until_recorded(tmp_path, 6, checks=2))
-        wall.write_text(f"{step_s:+d}\n", encoding="ascii")
+        wall.with_suffix(".new").write_text(str(step_s), encoding="ascii")
+        wall.with_suffix(".new").replace(wall)
         stepped = await process.event("wall clock stepped")
         found = await until(tmp_path, "runs after the step", lambda runs: len(runs) >= count + 6)
         process.process.send_signal(signal.SIGTERM)
