@@ -206,6 +206,7 @@ class Runner:
             deadline_ns=begun_ns + plan.timeout_us * 1000,
             network=self._network,
             secret=self._secret,
+            wall_us=self._clock.now_us,
         )
         longest_us = plan.timeout_us + plan.finally_us
         result = await self._guarded(plan, _answer(transaction.run(plan.transaction, ctx)), longest_us)

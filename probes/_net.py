@@ -24,6 +24,7 @@ from probes import (
     ProbeError,
     Route,
     TlsPolicy,
+    _lookup,
     _tls,
     egress,
 )
@@ -78,6 +79,8 @@ class LiveNetwork:
             return [literal]
         start_ns = ctx.now_ns()
         try:
+            if route.resolver is not None:
+                return await _lookup.addresses(self, host, port, ctx, route)
             found = await self._lookup(host, port, ctx, _FAMILIES[route.family])
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME:

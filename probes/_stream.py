@@ -308,7 +308,8 @@ class Connection:
             raise ProbeError(FailReason.TLS, f"TLS handshake with {server_name}: {what}") from None
         finally:
             self._ctx.add_phase(Phase.TLS, self._ctx.now_ns() - start_ns)
-        self._ctx.notes.cert_not_after_s = _tls.chain_expiry_s(self._sock)
+        self._ctx.notes.chain = chain = _tls.presented(self._sock)
+        self._ctx.notes.cert_not_after_s = _tls.expiry_s(chain)
 
     async def _handshake(self, context: ssl.SSLContext, server_name: str) -> None:
         doing = f"in the TLS handshake with {self.target}"
@@ -336,7 +337,7 @@ class Connection:
         try:
             await again.open(family, address, None)
             await again._handshake(await self._contexts(_tls.unverified(policy)), server_name)
-            self._ctx.notes.cert_not_after_s = _tls.chain_expiry_s(again._sock)
+            self._ctx.notes.cert_not_after_s = _tls.expiry_s(_tls.presented(again._sock))
         except (ProbeError, OwnFault, OSError):
             return  # the expiry stays unknown; why verification failed is what counts
         finally:

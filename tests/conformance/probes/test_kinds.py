@@ -11,6 +11,7 @@ import pytest
 
 from probes import Context, FailReason, Outcome, Result, kinds, load
 from probes._net import LiveNetwork
+from probes.expect import KEYS
 from probes.transaction import parse, run
 from tests.conformance.probes.benches import BENCHES, CANARY, Bench
 
@@ -49,7 +50,7 @@ def test_every_kind_has_a_bench_and_the_shape_of_the_seam() -> None:
         module = load(kind)
         assert dataclasses.is_dataclass(module.Spec)
         assert asyncio.iscoroutinefunction(module.probe)
-        assert {"status", "headers", "body", "json", "size", "time"} >= module.EXPECTS
+        assert set(KEYS) >= module.EXPECTS
         assert module.__doc__ is not None
 
 
