@@ -127,11 +127,13 @@ class LiveNetwork:
     async def connect(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """Open a connection to the first address that answers; each gets an equal share of the time that is left."""
         addresses = await self.resolve(host, port, ctx, route)
-        start_ns = ctx.now_ns()
+        start_ns, overslept_ns = ctx.now_ns(), 0
         try:
-            return await self._first_that_answers(addresses, f"{host}:{port}", ctx, route)
+            connection = await self._first_that_answers(addresses, f"{host}:{port}", ctx, route)
+            overslept_ns = connection.overslept_ns
+            return connection
         finally:
-            ctx.add_phase(Phase.CONNECT, ctx.now_ns() - start_ns)
+            ctx.add_phase(Phase.CONNECT, ctx.now_ns() - start_ns - overslept_ns)
 
     async def datagram(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """A UDP socket for the first address of a host; nothing is sent yet."""
