@@ -173,11 +173,11 @@ SCENARIOS = {
     ),
     "icmp": Scenario(
         check=lambda _: {"icmp": {"ping": "127.0.0.1"}},
-        wrong=lambda _: {"icmp": {"ping": "192.0.2.1"}},
+        wrong=lambda _: {"icmp": {"ping": "240.0.0.1"}},
         module="icmp",
         target=lambda _: "127.0.0.1",
         wrong_module="icmp_wrong",
-        wrong_target=lambda _: "192.0.2.1",
+        wrong_target=lambda _: "240.0.0.1",
     ),
 }
 GOALS = {
