@@ -17,6 +17,7 @@ import signal
 import sys
 import tempfile
 import time
+import urllib.error
 import urllib.request
 from collections import Counter
 from collections.abc import Iterator
@@ -31,7 +32,7 @@ from monitor.storage.sqlite import open_reader
 
 SCRAPE_S = 5
 SERVICES = 50
-SETTLE_S = 6
+SETTLE_S = 20  # the first run of each check is taken in at a cost of its own, once
 
 
 @contextmanager
@@ -71,11 +72,18 @@ class Jaga:
 
     def __init__(self, folder: Path, pid: int, listen: int) -> None:
         self.folder, self.pid, self._url = folder, pid, f"http://127.0.0.1:{listen}"
+        self.scrapes_refused = 0
 
     def metrics(self) -> str:
-        with urllib.request.urlopen(f"{self._url}/metrics", timeout=30) as answer:  # noqa: S310 - our own server
-            text: str = answer.read().decode()
-            return text
+        """As they are now; those of a moment later where the daemon was too busy to render them."""
+        while True:
+            try:
+                with urllib.request.urlopen(f"{self._url}/metrics", timeout=30) as answer:  # noqa: S310 - our own server
+                    text: str = answer.read().decode()
+                    return text
+            except urllib.error.HTTPError:
+                self.scrapes_refused += 1
+                time.sleep(1)
 
     def outcomes(self) -> Counter[str]:
         """What every recorded run says."""
@@ -233,6 +241,7 @@ def lateness(folder: Path, http: int, *, checks: int, interval_s: int, seconds: 
         "core_percent": round(100 * spent_s / seconds, 1),
         "lateness_ms_at_most": {"p50": _quantile_ms(text, 0.5), "p99": _quantile_ms(text, 0.99)},
         "resident_mib": round(resident, 1),
+        "scrapes_refused": found.scrapes_refused,
         "outcomes": dict(said),
     }
 
