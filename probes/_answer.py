@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import functools
+import gc
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from probes import InconclusiveReason, OwnFault
@@ -82,7 +84,9 @@ class Answer:
         if len(self.body) > MAX_JSON:
             raise NotJsonError(f"the body is longer than the {MAX_JSON >> 20} MiB that are read as JSON")
         try:
-            return _decoder().decode(self.body.decode(json.detect_encoding(self.body)))
+            text = self.body.decode(json.detect_encoding(self.body))
+            with _without_collector():
+                return _decoder().decode(text)
         except RecursionError:
             raise NotJsonError("the body is JSON nested too deeply") from None
         except json.JSONDecodeError as error:
@@ -121,6 +125,20 @@ class Answer:
 
 class _ConstantError(ValueError):
     pass
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without the cycle collector: JSON has no cycles, and a body of many small values would set it off hundreds of
+    times, each time over everything that there is. That held the loop for longer than reading the body.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @functools.cache
