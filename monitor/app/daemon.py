@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from monitor.app.adopt import adoptions
+from monitor.app.backup import Backups
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
@@ -368,12 +369,14 @@ class Daemon:
         if file is None:
             yield
             return
-        commands = Commands(self.decide, reload=self._reload_asked, not_ready=self.not_ready)
+        backups = Backups(file, run=asyncio.to_thread if self._threads else _inline)
+        commands = Commands(self.decide, backups=backups, reload=self._reload_asked, not_ready=self.not_ready)
         server = Server(file.parent, commands.handle)
         await server.start()
         try:
             yield
         finally:
+            await backups.stop()
             await server.stop()
 
     async def _reload_asked(self) -> str | None:

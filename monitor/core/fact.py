@@ -274,6 +274,24 @@ class ClockStep:
     location: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restored:
+    """The ledger was put back to a backup that ends before this entry, and what came after it was given up.
+
+    `seq` and `head` are where the ledger stood that was given up, `entries` and `runs` what it held beyond the backup;
+    None where that could not be known.
+    """
+
+    TYPE: ClassVar[str] = "restored"
+    at_us: int
+    seq: int | None = None
+    head: str | None = None
+    entries: int | None = None
+    runs: int | None = None
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -291,4 +309,5 @@ Fact = (
     | Outage
     | Close
     | ClockStep
+    | Restored
 )

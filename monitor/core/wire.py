@@ -344,6 +344,15 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("delta_us", "delta_us", INTEGER),
         Field("location", "location", _optional(ID), None),
     ),
+    facts.Restored: (
+        _AT,
+        Field("seq", "seq", _optional(COUNT), None),
+        Field("head", "head", _optional(TEXT), None),
+        Field("entries", "entries", _optional(COUNT), None),
+        Field("runs", "runs", _optional(COUNT), None),
+        _BY,
+        _NOTE,
+    ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)
 _RUN = (

@@ -279,6 +279,19 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         facts.ClockStep(at_us=AT_US, delta_us=-61_000_000, location="jkt-1"),
         {"type": "clock_step", "at": AT, "delta_us": -61_000_000, "location": "jkt-1"},
     ),
+    (
+        facts.Restored(at_us=AT_US, seq=42, head="sha256:00", entries=3, runs=120, by="ops", note="disk died"),
+        {
+            "type": "restored",
+            "at": AT,
+            "seq": 42,
+            "head": "sha256:00",
+            "entries": 3,
+            "runs": 120,
+            "by": "ops",
+            "note": "disk died",
+        },
+    ),
 ]
 BY_TYPE = {written["type"]: written for _, written in FULL}
 OPTIONAL = {
@@ -298,6 +311,7 @@ OPTIONAL = {
     "outage": {"end", "failing"},
     "close": {"by", "reason", "credit_delta"},
     "clock_step": {"location"},
+    "restored": {"seq", "head", "entries", "runs", "by", "note"},
 }
 
 

@@ -1,0 +1,187 @@
+"""A backup put in the place of the ledger: verified first, never over what it would lose without a word.
+
+What the present ledger has and the backup has not was acknowledged once, and may have gone out in a statement. It is
+given up only by name (`accept_loss`), and the restored ledger says so in an entry (FAULTS F39).
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from monitor.core.entry import Head
+from monitor.core.fact import Restored
+from monitor.core.instant import format_instant
+from monitor.ledger.verify import verify
+from monitor.storage import Reader, StoreError, Unit, backup, sqlite
+
+SHOWN = 3
+"""How many of the problems of a backup are told."""
+
+# (what is done, done, in all)
+Progress = Callable[[str, int, int], None]
+
+
+class RestoreRefusedError(Exception):
+    """The backup does not hold, or the restore would lose what the present ledger has; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Loss:
+    """What the present ledger holds beyond the backup: its head, entries by type, runs that arrived later.
+
+    `apart` is the last entry that both have where they went different ways after it, None where the backup is simply
+    older. `head` and `runs` are None where they cannot be known; `unreadable` then says why.
+    """
+
+    head: Head | None
+    entries: Mapping[str, int] = field(default_factory=dict)
+    runs: int | None = None
+    apart: int | None = None
+    unreadable: str | None = None
+    imported_only: bool = False
+
+    def __str__(self) -> str:
+        """In one sentence."""
+        if self.unreadable is not None or self.head is None:
+            return f"what the present ledger holds beyond the backup cannot be known: {self.unreadable}"
+        kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.entries.items()))
+        entries = f"{counted(sum(self.entries.values()), 'entry', 'entries')} ({kinds})" if self.entries else "no entry"
+        runs = "runs, how many cannot be known," if self.runs is None else counted(self.runs, "run", "runs")
+        where = "" if self.apart is None else f"the two went different ways after entry {self.apart}; "
+        return f"{where}the present ledger holds {entries} and {runs} that the backup does not"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Restoration:
+    """A restore that was done: where the ledger stands, what was given up for it, where the present one went."""
+
+    head: Head
+    entries: int
+    loss: Loss | None
+    aside: Path | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Wish:
+    """What to restore, who asks for it and when; `accept_loss` gives up what the present ledger has beyond it."""
+
+    backup: Path
+    by: str
+    now_us: int
+    accept_loss: bool = False
+    note: str | None = None
+
+
+def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> Restoration:
+    """Make a backup the ledger at `database`. Until it is verified whole, the present ledger is not touched.
+
+    StoreOwnedError while a daemon owns the ledger, StoreError where the backup cannot be read or is of a newer schema,
+    BackupError where it is none, RestoreRefusedError where it does not hold or would lose something.
+    """
+    with backup.owned(database):
+        staged = backup.stage(wish.backup, database, progress=_named(progress, "copying"))
+        try:
+            head, loss = _prepare(wish, staged, database, progress)
+            stamp = format_instant(wish.now_us)[:19].replace(":", "").replace("-", "") + "Z"
+            aside = backup.put_in_place(staged, database, stamp=stamp)
+        finally:
+            backup.discard(staged)
+    return Restoration(head=head, entries=head.seq, loss=loss, aside=aside)
+
+
+def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None) -> tuple[Head, Loss | None]:
+    """Verify what was staged and record in it what is given up for it; where it then stands."""
+    found = backup.damage(staged)
+    if found:
+        raise RestoreRefusedError(f"{wish.backup} is damaged and is not restored: {'; '.join(found[:SHOWN])}")
+    try:
+        sqlite.open_reader(staged).close()  # refuses a file without a ledger, in which an owner would make one
+        store = sqlite.open_store(staged)
+    except StoreError as error:
+        raise StoreError("restore", str(wish.backup), error.cause, error.hint) from error
+    try:
+        report = verify(store, progress=_named(progress, "verifying"))
+        if not report.holds:
+            problems = "; ".join(str(problem) for problem in report.problems[:SHOWN])
+            raise RestoreRefusedError(f"the chain of {wish.backup} does not verify, it is not restored: {problems}")
+        loss = loss_of(database, store)
+        if loss is not None and not wish.accept_loss:
+            raise RestoreRefusedError(f"{loss}; --accept-loss gives that up, and is recorded. Nothing was changed")
+        if loss is not None and not loss.imported_only:
+            store.commit(Unit(recorded_at_us=wish.now_us, facts=[_fact(wish, loss)]))
+        return store.head(), loss
+    finally:
+        store.close()
+
+
+def loss_of(database: Path, restored: Reader) -> Loss | None:
+    """What the ledger at `database` holds beyond `restored`; None if nothing, or if there is no ledger."""
+    if not database.exists():
+        return None
+    try:
+        present = sqlite.open_reader(database)
+    except StoreError as error:
+        return Loss(head=None, unreadable=str(error))
+    try:
+        return beyond(present, restored)
+    except StoreError as error:
+        return Loss(head=None, unreadable=str(error))
+    finally:
+        present.close()
+
+
+def beyond(present: Reader, restored: Reader) -> Loss | None:
+    """What `present` holds beyond `restored`; None if nothing."""
+    here, there = present.head(), restored.head()
+    common = min(here.seq, there.seq)
+    apart = None
+    if _hash_at(present, common) != _hash_at(restored, common):
+        apart = common = _last_common(present, restored)
+    entries = Counter(str(columns["type"]) for columns, _ in present.raw_entries(after=common))
+    runs = None if apart is not None else max(0, present.last_arrival() - restored.last_arrival())
+    if not entries and runs == 0:
+        return None
+    imported_only = present.first_own_entry() is None and restored.first_own_entry() is None
+    return Loss(head=here, entries=dict(entries), runs=runs, apart=apart, imported_only=imported_only)
+
+
+def counted(number: int, one: str, many: str) -> str:
+    """`1 entry`, `2 entries`."""
+    return f"{number} {one if number == 1 else many}"
+
+
+def _hash_at(reader: Reader, seq: int) -> str | None:
+    if seq == 0:
+        return None
+    columns, _ = next(iter(reader.raw_entries(after=seq - 1)))
+    return str(columns["hash"])
+
+
+def _last_common(first: Reader, second: Reader) -> int:
+    """The seq of the last entry that both have."""
+    pairs = zip(first.raw_entries(), second.raw_entries(), strict=False)
+    same = 0
+    for (one, _), (other, _) in pairs:
+        if one["hash"] != other["hash"]:
+            break
+        same = int(one["seq"])
+    return same
+
+
+def _fact(wish: Wish, loss: Loss) -> Restored:
+    return Restored(
+        at_us=wish.now_us,
+        seq=None if loss.head is None else loss.head.seq,
+        head=None if loss.head is None else loss.head.hash,
+        entries=None if loss.head is None else sum(loss.entries.values()),
+        runs=loss.runs,
+        by=wish.by,
+        note=wish.note,
+    )
+
+
+def _named(progress: Progress | None, stage: str) -> Callable[[int, int], None] | None:
+    return None if progress is None else lambda done, total: progress(stage, done, total)
