@@ -81,6 +81,7 @@ def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> 
     StoreOwnedError while a daemon owns the ledger, StoreError where the backup cannot be read or is of a newer schema,
     BackupError where it is none, RestoreRefusedError where it does not hold or would lose something.
     """
+    sqlite.make_folder(database)
     with backup.owned(database):
         staged = backup.stage(wish.backup, database, progress=_named(progress, "copying"))
         try:
@@ -98,7 +99,6 @@ def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None
     if found:
         raise RestoreRefusedError(f"{wish.backup} is damaged and is not restored: {'; '.join(found[:SHOWN])}")
     try:
-        sqlite.open_reader(staged).close()  # refuses a file without a ledger, in which an owner would make one
         store = sqlite.open_store(staged)
     except StoreError as error:
         raise StoreError("restore", str(wish.backup), error.cause, error.hint) from error

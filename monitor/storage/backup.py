@@ -13,6 +13,7 @@ import itertools
 import os
 import shutil
 import sqlite3
+import stat
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,7 +21,7 @@ from urllib.parse import quote
 
 from monitor.storage import StoreError
 from monitor.storage.errors import mapped
-from monitor.storage.owner import OwnerLock, lock_path
+from monitor.storage.owner import OwnerLock
 
 PAGES_PER_STEP = 512
 """Between steps the progress is told, and a copy may be called off."""
@@ -89,14 +90,20 @@ def stage(backup: Path, database: Path, *, progress: Progress | None = None) -> 
         raise BackupError(f"{backup} is no SQLite file, so no backup; jaga ledger import reads exports")
     staged = database.with_name(database.name + STAGED)
     discard(staged)
-    _copy(backup, staged, progress)
+    try:
+        _copy(backup, staged, progress)
+        _refuse_empty(staged, backup)
+    except BaseException:
+        discard(staged)
+        raise
     return staged
 
 
 def discard(staged: Path) -> None:
-    """Remove what was staged and all that lies with it."""
-    for path in (staged, lock_path(staged), *_beside(staged)):
-        path.unlink(missing_ok=True)
+    """Remove what was staged and all that lies with it: its log, its lock, a copy made before a migration."""
+    for path in staged.parent.iterdir():
+        if path.name.startswith(staged.name):
+            path.unlink()
 
 
 def damage(database: Path) -> list[str]:
@@ -112,6 +119,7 @@ def put_in_place(staged: Path, database: Path, *, stamp: str) -> Path | None:
     The ledger's name is at every instant that of the present file or of the new one. The present one keeps a name of
     its own, `….before-restore-<stamp>`. StoreError where somebody still reads it: what its WAL holds must go along.
     """
+    _give_to_the_owner_of(database, staged)
     aside = _set_aside(database, stamp) if database.exists() else None
     staged.replace(database)
     _sync(database.parent)
@@ -149,6 +157,13 @@ def _copy(database: Path, to: Path, progress: Progress | None) -> None:
         os.fsync(file.fileno())
 
 
+def _refuse_empty(staged: Path, backup: Path) -> None:
+    """A database without tables is no backup: opened by an owner, a ledger would be made in it."""
+    with mapped("read", str(backup)), contextlib.closing(_open(staged)) as connection:
+        if not connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]:
+            raise BackupError(f"{backup} is an empty database, no backup")
+
+
 def _open(database: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(f"file:{quote(str(database))}?mode=ro", uri=True, isolation_level=None)
     for pragma in ("busy_timeout = 5000", "query_only = ON", "mmap_size = 0", "trusted_schema = OFF"):
@@ -170,6 +185,15 @@ def _partial(to: Path) -> Iterator[Path]:
     finally:
         for path in (partial, *_beside(partial)):
             path.unlink(missing_ok=True)
+
+
+def _give_to_the_owner_of(database: Path, staged: Path) -> None:
+    """Root restores for the daemon's user: whose the present ledger is, or else the folder."""
+    like = database.stat() if database.exists() else database.parent.stat()
+    if database.exists():
+        staged.chmod(stat.S_IMODE(like.st_mode))
+    if os.geteuid() == 0:
+        os.chown(staged, like.st_uid, like.st_gid)
 
 
 def _set_aside(database: Path, stamp: str) -> Path:

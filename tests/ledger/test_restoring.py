@@ -162,6 +162,16 @@ def test_a_backup_that_is_ahead_loses_nothing(kept: Path, ledger: Path, tmp_path
     assert state(ledger)[0] == 4
 
 
+def test_it_stays_the_daemons_file(kept: Path, ledger: Path, tmp_path: Path) -> None:
+    ledger.chmod(0o640)
+    if os.geteuid() == 0:
+        os.chown(ledger, 12345, 12346)
+    owner = ledger.stat()
+    restored(kept, ledger)
+    now = ledger.stat()
+    assert (now.st_mode, now.st_uid, now.st_gid) == (owner.st_mode, owner.st_uid, owner.st_gid)
+
+
 def test_two_restores_in_one_second_keep_both(kept: Path, ledger: Path) -> None:
     asides = {restored(kept, ledger).aside for _ in range(3)}
     assert len(asides) == 3
@@ -214,7 +224,8 @@ def no_ledger(kept: Path) -> None:
 def no_tables(kept: Path) -> None:
     kept.unlink()
     with sqlite3.connect(kept) as connection:
-        connection.execute("VACUUM")
+        connection.execute("CREATE TABLE t (a)")
+        connection.execute("DROP TABLE t")
     connection.close()
 
 
@@ -243,7 +254,7 @@ def change(path: Path, statement: str) -> None:
         (changed_entry, RestoreRefusedError, "does not verify, it is not restored: entry 2: its bytes hash to"),
         (cut_tail, RestoreRefusedError, "its end was cut off"),
         (no_ledger, StoreError, "none of a ledger"),
-        (no_tables, (StoreError, BackupError), ""),
+        (no_tables, BackupError, "is an empty database, no backup"),
         (no_row, StoreError, "its ledger row is missing"),
         (half, (RestoreRefusedError, StoreError), "damaged"),
         (text, BackupError, "is no SQLite file, so no backup; jaga ledger import reads exports"),
