@@ -12,9 +12,10 @@ from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
 from monitor.ledger.decide import Refused
+from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "backup", "backup state", "reload", "ping")
+KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "ping")
 
 
 class Decides(Protocol):
@@ -22,6 +23,13 @@ class Decides(Protocol):
 
     def __call__(self, command: Command, *, by: str, over_closed: bool = False) -> Awaitable[Done | Refused]:
         """Carry a decision out."""
+
+
+class ReplacesKey(Protocol):
+    """`Rounds.replace_key`."""
+
+    def __call__(self, *, by: str, lost: bool, note: str | None = None) -> Awaitable[str]:
+        """Put a new signing key in the place of the one in force; its public line."""
 
 
 class Commands:
@@ -38,10 +46,12 @@ class Commands:
         *,
         backups: Backups,
         reload: Callable[[], Awaitable[str | None]],
+        replace_key: ReplacesKey,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
         self._backups = backups
+        self._replace_key = replace_key
         self._reload = reload
         self._not_ready = not_ready
 
@@ -57,6 +67,8 @@ class Commands:
             case "reload":
                 why = await self._reload()
                 return {"reloaded": True} if why is None else {"error": why}
+            case "replace key":
+                return await self._replaced(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
@@ -70,6 +82,16 @@ class Commands:
             raise ValueError(msg)
         self._backups.begin(Path(path))
         return {"begun": path}
+
+    async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = request.get("by") or login, request.get("note")
+        if not isinstance(by, str) or not isinstance(note, str | None):
+            msg = "by and note are texts"
+            raise CommandError(msg)
+        try:
+            return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
+        except (KeyFileError, StoreError) as error:
+            return {"error": str(error)}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")

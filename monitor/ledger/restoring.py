@@ -8,14 +8,16 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
+from monitor.core.checkpoint import Checks
 from monitor.core.entry import Head
 from monitor.core.fact import Restored
 from monitor.core.instant import format_instant
-from monitor.ledger.verify import verify
-from monitor.storage import Reader, StoreError, Unit, backup, sqlite
+from monitor.ledger.verify import Outside, verify
+from monitor.storage import Acknowledged, Reader, StoreError, Unit, backup, sqlite
+from monitor.storage.watermark import read_watermark
 
 SHOWN = 3
 """How many of the problems of a backup are told."""
@@ -33,20 +35,28 @@ class Loss:
     """What the present ledger holds beyond the backup: its head, entries by type, runs that arrived later.
 
     `apart` is the last entry that both have where they went different ways after it, None where the backup is simply
-    older. `head` and `runs` are None where they cannot be known; `unreadable` then says why.
+    older. `head` is None where there is no present ledger, or where it is `unreadable`, which says why. `contradicted`
+    says which checkpoints and acknowledgements kept outside the ledger the backup does not bear out.
     """
 
-    head: Head | None
+    head: Head | None = None
     entries: Mapping[str, int] = field(default_factory=dict)
     runs: int | None = None
     apart: int | None = None
     unreadable: str | None = None
     imported_only: bool = False
+    contradicted: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         """In one sentence."""
-        if self.unreadable is not None or self.head is None:
+        held = self._held()
+        return "; ".join([*([held] if held else []), *self.contradicted])
+
+    def _held(self) -> str | None:
+        if self.unreadable is not None:
             return f"what the present ledger holds beyond the backup cannot be known: {self.unreadable}"
+        if self.head is None or not (self.entries or self.runs != 0):
+            return None
         kinds = ", ".join(f"{count} {kind}" for kind, count in sorted(self.entries.items()))
         entries = f"{counted(sum(self.entries.values()), 'entry', 'entries')} ({kinds})" if self.entries else "no entry"
         runs = "runs, how many cannot be known," if self.runs is None else counted(self.runs, "run", "runs")
@@ -66,13 +76,21 @@ class Restoration:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Wish:
-    """What to restore, who asks for it and when; `accept_loss` gives up what the present ledger has beyond it."""
+    """What to restore, who asks for it and when; `accept_loss` gives up what the present ledger has beyond it.
+
+    `outside` holds the checkpoints that went out and were handed in; `contradicts` says how a ledger lacks the one that
+    lies in the file `kept` beside the signing key, None if it holds it. `checks` checks signatures.
+    """
 
     backup: Path
     by: str
     now_us: int
     accept_loss: bool = False
     note: str | None = None
+    outside: Outside = field(default_factory=Outside)
+    contradicts: Callable[[Reader], str | None] = lambda _reader: None
+    kept: Path | None = None
+    checks: Checks | None = None
 
 
 def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> Restoration:
@@ -87,7 +105,9 @@ def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> 
         try:
             head, loss = _prepare(wish, staged, database, progress)
             stamp = format_instant(wish.now_us)[:19].replace(":", "").replace("-", "") + "Z"
-            aside = backup.put_in_place(staged, database, stamp=stamp)
+            # A checkpoint over what was given up would tell the next daemon that its ledger is an older state.
+            also = () if loss is None or wish.kept is None else (wish.kept,)
+            aside = backup.put_in_place(staged, database, stamp=stamp, also=also)
         finally:
             backup.discard(staged)
     return Restoration(head=head, entries=head.seq, loss=loss, aside=aside)
@@ -95,19 +115,16 @@ def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> 
 
 def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None) -> tuple[Head, Loss | None]:
     """Verify what was staged and record in it what is given up for it; where it then stands."""
-    found = backup.damage(staged)
-    if found:
-        raise RestoreRefusedError(f"{wish.backup} is damaged and is not restored: {'; '.join(found[:SHOWN])}")
     try:
         store = sqlite.open_store(staged)
     except StoreError as error:
         raise StoreError("restore", str(wish.backup), error.cause, error.hint) from error
     try:
-        report = verify(store, progress=_named(progress, "verifying"))
+        report = verify(store, checks=wish.checks, progress=_named(progress, "verifying"))
         if not report.holds:
             problems = "; ".join(str(problem) for problem in report.problems[:SHOWN])
-            raise RestoreRefusedError(f"the chain of {wish.backup} does not verify, it is not restored: {problems}")
-        loss = loss_of(database, store)
+            raise RestoreRefusedError(f"{wish.backup} does not verify and is not restored: {problems}")
+        loss = loss_of(database, store, contradicted=_contradicted(wish, store, read_watermark(database)))
         if loss is not None and not wish.accept_loss:
             raise RestoreRefusedError(f"{loss}; --accept-loss gives that up, and is recorded. Nothing was changed")
         if loss is not None and not loss.imported_only:
@@ -117,20 +134,36 @@ def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None
         store.close()
 
 
-def loss_of(database: Path, restored: Reader) -> Loss | None:
-    """What the ledger at `database` holds beyond `restored`; None if nothing, or if there is no ledger."""
+def _contradicted(wish: Wish, restored: Reader, acknowledged: Acknowledged | None) -> tuple[str, ...]:
+    """How the backup contradicts what is kept outside the ledger: checkpoints, and the mark of the last commit."""
+    found = []
+    if wish.outside != Outside():
+        report = verify(restored, checks=wish.checks, outside=wish.outside, deep=False)
+        found += [problem.message for problem in report.problems]
+    kept = wish.contradicts(restored)
+    if kept is not None:
+        found.append(kept)
+    if acknowledged is not None:
+        found += acknowledged.contradicted_by(restored)
+    return tuple(found)
+
+
+def loss_of(database: Path, restored: Reader, *, contradicted: tuple[str, ...] = ()) -> Loss | None:
+    """What the ledger at `database` holds beyond `restored`; None if nothing."""
+    outside = Loss(contradicted=contradicted) if contradicted else None
     if not database.exists():
-        return None
+        return outside
     try:
         present = sqlite.open_reader(database)
     except StoreError as error:
-        return Loss(head=None, unreadable=str(error))
+        return Loss(unreadable=str(error), contradicted=contradicted)
     try:
-        return beyond(present, restored)
+        found = beyond(present, restored)
     except StoreError as error:
-        return Loss(head=None, unreadable=str(error))
+        return Loss(unreadable=str(error), contradicted=contradicted)
     finally:
         present.close()
+    return outside if found is None else replace(found, contradicted=contradicted)
 
 
 def beyond(present: Reader, restored: Reader) -> Loss | None:

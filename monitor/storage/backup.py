@@ -15,13 +15,14 @@ import shutil
 import sqlite3
 import stat
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
 from monitor.storage import StoreError
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
+from monitor.storage.watermark import mark_path
 
 PAGES_PER_STEP = 512
 """Between steps the progress is told, and a copy may be called off."""
@@ -29,7 +30,7 @@ PAGES_PER_STEP = 512
 PARTIAL = ".partial"
 STAGED = ".restoring"
 _SQLITES = ("-wal", "-shm", "-journal")
-RESERVED = (*_SQLITES, STAGED, ".lock")
+RESERVED = (*_SQLITES, STAGED, ".lock", "-mark")
 """What the ledger's own name may be followed by: such a file is no place for a backup."""
 
 _MAGIC = b"SQLite format 3\0"
@@ -106,21 +107,18 @@ def discard(staged: Path) -> None:
             path.unlink()
 
 
-def damage(database: Path) -> list[str]:
-    """What SQLite itself finds wrong with the file: pages, trees, indexes; empty where it is sound."""
-    with mapped("check", str(database)), contextlib.closing(_open(database)) as connection:
-        rows = connection.execute("PRAGMA quick_check(10)").fetchall()
-    return [] if rows == [("ok",)] else [str(row[0]) for row in rows]
-
-
-def put_in_place(staged: Path, database: Path, *, stamp: str) -> Path | None:
+def put_in_place(staged: Path, database: Path, *, stamp: str, also: Sequence[Path] = ()) -> Path | None:
     """Make the staged file the ledger, for the holder of its lock; where the present one is now, None if there is none.
 
     The ledger's name is at every instant that of the present file or of the new one. The present one keeps a name of
-    its own, `….before-restore-<stamp>`. StoreError where somebody still reads it: what its WAL holds must go along.
+    its own, `….before-restore-<stamp>`, and so do the mark of its last commit and the files of `also`. StoreError where
+    somebody still reads it: what its WAL holds must go along.
     """
     _give_to_the_owner_of(database, staged)
     aside = _set_aside(database, stamp) if database.exists() else None
+    for path in (mark_path(database), *also):
+        if path.exists():
+            path.replace(_free(path, stamp))
     staged.replace(database)
     _sync(database.parent)
     discard(staged)
@@ -198,7 +196,7 @@ def _give_to_the_owner_of(database: Path, staged: Path) -> None:
 
 def _set_aside(database: Path, stamp: str) -> Path:
     """Give the present ledger a second name, so that it is there when its first one is taken."""
-    aside = next(path for path in _asides(database, stamp) if not os.path.lexists(path))
+    aside = _free(database, stamp)
     _fold_wal(database)
     # What is left belongs to a file that could not be opened: it goes along; beside the new one it would destroy that.
     left = [path for path in _beside(database) if path.exists()]
@@ -210,12 +208,11 @@ def _set_aside(database: Path, stamp: str) -> Path:
     return aside
 
 
-def _asides(database: Path, stamp: str) -> Iterator[Path]:
-    """The names it may get, by the second of the restore and then by a number."""
-    name = f"{database.name}.before-restore-{stamp}"
-    yield database.with_name(name)
-    for number in itertools.count(2):
-        yield database.with_name(f"{name}-{number}")
+def _free(path: Path, stamp: str) -> Path:
+    """The name under which a file is set aside: by the second of the restore, and a number where that is taken."""
+    name = f"{path.name}.before-restore-{stamp}"
+    names = itertools.chain([name], (f"{name}-{number}" for number in itertools.count(2)))
+    return next(free for free in map(path.with_name, names) if not os.path.lexists(free))
 
 
 def _fold_wal(database: Path) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -21,11 +21,13 @@ from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
 from monitor.storage.setup import accept, make_or_accept
+from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 4
 POOL_TIMEOUT_S = 30
+MAX_DAMAGE = 100
 # Beyond this the WAL is cut back after a checkpoint.
 WAL_LIMIT_BYTES = 64 * 2**20
 
@@ -57,7 +59,13 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
     except BaseException:
         lock.release()
         raise
-    return SqlStore(writer, readers, _backend(path), release=lock.release)
+    mark = Watermark(path)
+
+    def release() -> None:
+        mark.close()
+        lock.release()
+
+    return SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:
@@ -142,4 +150,17 @@ def _backend(path: Path) -> Backend:
         files = (path, path.with_name(path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    return Backend(name=f"SQLite {sqlite3.sqlite_version}", target=str(path), size_bytes=size_bytes)
+    return Backend(
+        name=f"SQLite {sqlite3.sqlite_version}",
+        target=str(path),
+        size_bytes=size_bytes,
+        acknowledged=lambda: read_watermark(path),
+        damage=_damage,
+    )
+
+
+def _damage(connection: Connection) -> Iterator[str]:
+    # Not quick_check: an index that disagrees with its table answers wrongly too.
+    for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
+        if said != "ok":
+            yield f"SQLite: {said}"

@@ -80,7 +80,7 @@ def test_a_backup_of_a_changed_chain_is_kept_and_said_to_be_none(ledger: Jaga, t
     assert "does not verify" in said.err
     said = ledger("restore", "kept.db")
     assert said.code == 1
-    assert "does not verify, it is not restored: entry 1" in said.err
+    assert "does not verify and is not restored: entry 1" in said.err
 
 
 def test_a_ledger_of_a_newer_version_is_refused_with_the_remedy(ledger: Jaga, tmp_path: Path) -> None:

@@ -251,7 +251,7 @@ def change(path: Path, statement: str) -> None:
     ("spoil", "kind", "said"),
     [
         (newer_schema, StoreError, "its schema is version 99, this program knows up to 1 (upgrade the program"),
-        (changed_entry, RestoreRefusedError, "does not verify, it is not restored: entry 2: its bytes hash to"),
+        (changed_entry, RestoreRefusedError, "does not verify and is not restored: entry 2: its bytes hash to"),
         (cut_tail, RestoreRefusedError, "its end was cut off"),
         (no_ledger, StoreError, "none of a ledger"),
         (no_tables, BackupError, "is an empty database, no backup"),

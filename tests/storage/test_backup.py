@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import resource
+import shutil
 import signal
 import sqlite3
 from collections.abc import Callable
@@ -16,7 +17,7 @@ from monitor.core.run import SourceKey
 from monitor.core.span import Span
 from monitor.ledger.verify import verify
 from monitor.storage import Reader, StoreError, StoreOwnedError, backup
-from monitor.storage.backup import BackupError, back_up, back_up_as_owner, damage, put_in_place, stage
+from monitor.storage.backup import BackupError, back_up, back_up_as_owner, put_in_place, stage
 from monitor.storage.sqlite import open_reader, open_store
 from monitor.storage.writing import SqlStore
 from tests.storage.writer import RUNS_A_UNIT, unit
@@ -58,8 +59,8 @@ def units_in(path: Path) -> int:
 
 
 def names(folder: Path) -> set[str]:
-    """What is in the folder, but for the empty files that any reader of a ledger without an owner leaves beside it."""
-    return {path.name for path in folder.iterdir()} - {"ledger.db-wal", "ledger.db-shm"}
+    """What is in the folder, but for the empty files that a reader of a ledger without an owner leaves, and the mark."""
+    return {path.name for path in folder.iterdir()} - {"ledger.db-wal", "ledger.db-shm", "ledger.db-mark"}
 
 
 def in_a_child(work: Callable[[], object]) -> int:
@@ -211,19 +212,6 @@ def test_only_the_owner_makes_one(ledger: Path, tmp_path: Path) -> None:
     assert names(tmp_path) == {"ledger.db", "ledger.db.lock"}
 
 
-def test_damage_is_named(ledger: Path) -> None:
-    assert damage(ledger) == []
-    content = bytearray(ledger.read_bytes())
-    content[4096 * 3 : 4096 * 4] = os.urandom(4096)
-    ledger.write_bytes(content)
-    try:
-        found = damage(ledger)
-    except StoreError as error:
-        assert "damaged" in str(error)  # noqa: PT017 - so bad that SQLite does not even finish its check
-    else:
-        assert found
-
-
 def test_what_only_the_wal_holds_goes_aside_too(ledger: Path) -> None:
     copy = ledger.with_name("copy.db")
     back_up(ledger, copy)
@@ -273,41 +261,50 @@ def test_a_reader_in_the_middle_of_the_wal_is_waited_for(ledger: Path) -> None:
     assert units_in(ledger) == UNITS
 
 
-def test_a_kill_at_any_step_leaves_the_old_ledger_or_the_new_one(ledger: Path) -> None:
+def test_a_kill_at_any_step_leaves_the_old_ledger_or_the_new_one(
+    ledger: Path, tmp_path_factory: pytest.TempPathFactory
+) -> None:
     copy = ledger.with_name("copy.db")
     back_up(ledger, copy)
     store = open_store(ledger)
     commit(store, range(UNITS, UNITS + 5))
     store.close()
-    found, n = [], 0
+    found: list[int] = []
     while True:
-        # Each of these changes what a name means: the child dies before the n-th of them.
-        def restored(n: int = n) -> None:
-            left = [n]
-
-            def dying(call: Callable[..., object]) -> Callable[..., object]:
-                def counted(*args: object, **kwargs: object) -> object:
-                    if left[0] == 0:
-                        os.kill(os.getpid(), signal.SIGKILL)
-                    left[0] -= 1
-                    return call(*args, **kwargs)
-
-                return counted
-
-            os.link, os.fsync = dying(os.link), dying(os.fsync)  # type: ignore[assignment]
-            Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)  # type: ignore[method-assign, assignment]
-            put_in_place(stage(copy, ledger), ledger, stamp=str(n))
-
-        if in_a_child(restored) == 0:
+        folder = tmp_path_factory.mktemp("killed") / "ledger"
+        shutil.copytree(ledger.parent, folder)
+        ended = in_a_child(lambda: restored_until(len(found), folder))  # noqa: B023 - called at once
+        found.append(units_in(folder / "ledger.db"))
+        if ended == 0:
             break
-        found.append(units_in(ledger))
-        n += 1
-    assert n > 5
+        assert ended == signal.SIGKILL
+        asides = [path for path in folder.glob("ledger.db.before-restore-*") if not path.name.endswith("-shm")]
+        if found[-1] == UNITS:
+            assert UNITS + 5 in {units_in(aside) for aside in asides}
+        # The next one does what is left.
+        put_in_place(stage(folder / "copy.db", folder / "ledger.db"), folder / "ledger.db", stamp="again")
+        assert units_in(folder / "ledger.db") == UNITS
+    assert len(found) > 6
     assert found == sorted(found, reverse=True)
-    assert set(found) == {UNITS + 5, UNITS}
-    assert units_in(ledger) == UNITS
-    asides = [path for path in ledger.parent.glob("*.before-restore-*") if not path.name.endswith(("-shm", "-wal"))]
-    assert UNITS + 5 in {units_in(aside) for aside in asides}
+    assert set(found[:-1]) == {UNITS + 5, UNITS}
+
+
+def restored_until(steps: int, folder: Path) -> None:
+    """Restore the folder's copy, in a child that is killed after so many of the steps that change what a name means."""
+    left = [steps]
+
+    def dying(call: Callable[..., object]) -> Callable[..., object]:
+        def counted(*args: object, **kwargs: object) -> object:
+            if left[0] == 0:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            return call(*args, **kwargs)
+
+        return counted
+
+    os.link, os.fsync = dying(os.link), dying(os.fsync)  # type: ignore[assignment]
+    Path.replace, Path.unlink = dying(Path.replace), dying(Path.unlink)  # type: ignore[method-assign, assignment]
+    put_in_place(stage(folder / "copy.db", folder / "ledger.db"), folder / "ledger.db", stamp="killed")
 
 
 def test_a_copy_of_another_programs_database_is_readable_as_such(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ LEVELS = {
     "critical": "critical",
     "exception": "error",
 }
-STYLE = re.compile(r"[a-z]+( [a-z]+)*")
+STYLE = re.compile(r"[a-z]+([ -][a-z]+)*")
 
 
 class Event(NamedTuple):
