@@ -1,3 +1,5 @@
+"""Programs that run beside a test, and the daemon among them with what an operator uses of it."""
+
 from __future__ import annotations
 
 import json
@@ -14,6 +16,8 @@ from typing import Any
 from urllib import request
 
 import pytest
+
+from monitor.demo.settings import configuration
 
 JAGA = Path(sys.executable).with_name("jaga")
 PATIENCE_S = 30.0
@@ -107,5 +111,53 @@ def sample(tmp_path: Path) -> Iterator[Sample]:
     process = Process.start([sys.executable, "-m", "monitor.demo.saas"], Path.cwd(), read="stdout")
     try:
         yield Sample(json.loads(process.line(lambda line: line.startswith("{")))["url"])
+    finally:
+        process.end()
+
+
+class Cli:
+    """`jaga` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [JAGA, *arguments],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def status(self) -> dict[str, Any]:
+        (service,) = json.loads(self("status", "--json"))["services"]
+        return dict(service)
+
+
+def shown(pages: str) -> dict[str, Any]:
+    """The service as the pages show it."""
+    (service,) = json.loads(fetch(f"{pages}/api/v1/status"))["services"]
+    return dict(service)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, sample: Sample) -> Cli:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
+    """A running daemon and where its pages are."""
+    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    try:
+        ready = json.loads(process.line(lambda line: '"event":"ready"' in line))
+        yield process, ready["pages"]
     finally:
         process.end()
