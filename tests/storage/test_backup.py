@@ -59,7 +59,7 @@ def units_in(path: Path) -> int:
 
 
 def names(folder: Path) -> set[str]:
-    """What is in the folder, but for the empty files that a reader of a ledger without an owner leaves, and the mark."""
+    """What is in the folder, but for the mark and the empty files that any reader leaves beside a ledger."""
     return {path.name for path in folder.iterdir()} - {"ledger.db-wal", "ledger.db-shm", "ledger.db-mark"}
 
 
