@@ -116,9 +116,13 @@ def put_in_place(staged: Path, database: Path, *, stamp: str, also: Sequence[Pat
     """
     _give_to_the_owner_of(database, staged)
     aside = _set_aside(database, stamp) if database.exists() else None
-    for path in (mark_path(database), *also):
+    mark = mark_path(database)
+    names = {mark: _free(mark, stamp) if aside is None else mark_path(aside)} | {
+        path: _free(path, stamp) for path in also
+    }
+    for path, name in names.items():
         if path.exists():
-            path.replace(_free(path, stamp))
+            path.replace(name)
     staged.replace(database)
     _sync(database.parent)
     discard(staged)

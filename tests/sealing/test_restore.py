@@ -15,7 +15,7 @@ from monitor.sealing.keys import checks
 from monitor.storage import Unit
 from monitor.storage.backup import back_up_as_owner
 from monitor.storage.sqlite import open_reader, open_store
-from monitor.storage.watermark import mark_path
+from monitor.storage.watermark import mark_path, read_watermark
 from tests.sealing.ledgers import NOW_US, Ledger, claim, seal
 
 
@@ -123,7 +123,9 @@ def test_what_is_accepted_is_recorded_and_the_ledger_verifies_and_signs_again(wo
     folder = world.ledger.folder
     stamp = "before-restore-"
     set_aside = sorted(path.name.partition(stamp)[0] for path in folder.iterdir() if stamp in path.name)
-    assert set_aside == ["ledger.checkpoint.", "ledger.db-mark.", "ledger.db."]
+    assert set_aside == ["ledger.checkpoint.", "ledger.db.", "ledger.db."]
+    assert done.aside is not None
+    assert read_watermark(done.aside) is not None
     reader = open_reader(world.ledger.path)
     (fact,) = [entry.fact for entry in reader.entries(types=("restored",))]
     sealer = world.ledger.sealer()

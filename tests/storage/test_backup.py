@@ -278,7 +278,7 @@ def test_a_kill_at_any_step_leaves_the_old_ledger_or_the_new_one(
         if ended == 0:
             break
         assert ended == signal.SIGKILL
-        asides = [path for path in folder.glob("ledger.db.before-restore-*") if not path.name.endswith("-shm")]
+        asides = [path for path in folder.glob("ledger.db.before-restore-*") if not path.name.endswith("-mark")]
         if found[-1] == UNITS:
             assert UNITS + 5 in {units_in(aside) for aside in asides}
         # The next one does what is left.
