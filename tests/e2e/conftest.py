@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import os
 import queue
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -21,6 +23,7 @@ from monitor.demo.settings import configuration
 
 JAGA = Path(sys.executable).with_name("jaga")
 PATIENCE_S = 30.0
+START_TRIES = 3
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -161,3 +164,58 @@ def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
         yield process, ready["pages"]
     finally:
         process.end()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; whoever starts on it tries again where it no longer is."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def started(name: str, arguments: list[str], folder: Path, path: str) -> tuple[Process, str]:
+    """A server that says where it listens by `--web.listen-address` only, and its address once it answers."""
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"not installed: {name}")
+    said: list[str] = []
+    for _ in range(START_TRIES):
+        address = f"127.0.0.1:{free_port()}"
+        process = Process.start([program, f"--web.listen-address={address}", *arguments], folder, read="stderr")
+
+        def answers(process: Process = process, address: str = address) -> bool:
+            return process.child.poll() is not None or _answers(f"http://{address}{path}")
+
+        eventually(f"{name} answers", answers)
+        if process.child.poll() is None:
+            return process, f"http://{address}"
+        said = process.lines
+    pytest.fail(f"{name} does not start: {''.join(said)}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        fetch(url)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def watched(cli: Cli) -> str:
+    """Where the daemon will listen: the same address over its restarts."""
+    address = f"127.0.0.1:{free_port()}"
+    written = cli.folder / "config" / "jaga.yaml"
+    written.write_text(written.read_text().replace("127.0.0.1:0", address))
+    return address
+
+
+def daemon_in(cli: Cli) -> Process:
+    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    process.line(lambda line: '"event":"ready"' in line)
+    return process
+
+
+def is_scraped(prometheus: str, value: str) -> bool:
+    found = json.loads(fetch(f"{prometheus}/api/v1/query?query=up%7Bjob%3D%22sla%22%7D"))["data"]["result"]
+    return [sample["value"][1] for sample in found] == [value]

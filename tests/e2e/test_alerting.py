@@ -12,7 +12,6 @@ import json
 import queue
 import shutil
 import signal
-import socket
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -21,11 +20,10 @@ from typing import Any
 import pytest
 
 from monitor.config import shipped
-from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Process, Sample, eventually, fetch
+from tests.e2e.conftest import PATIENCE_S, Cli, Sample, daemon_in, eventually, fetch, is_scraped, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
-START_TRIES = 3
 Page = dict[str, Any]
 
 
@@ -51,41 +49,6 @@ def receiver() -> Iterator[tuple[str, queue.Queue[tuple[str, Page]]]]:
         yield f"http://127.0.0.1:{server.server_address[1]}", came
         server.shutdown()
         serving.join(PATIENCE_S)
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; whoever starts on it tries again where it no longer is."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
-
-
-def started(name: str, arguments: list[str], folder: Path, path: str) -> tuple[Process, str]:
-    """A server that says where it listens by `--web.listen-address` only, and its address once it answers."""
-    program = shutil.which(name)
-    if program is None:
-        pytest.skip(f"not installed: {name}")
-    said: list[str] = []
-    for _ in range(START_TRIES):
-        address = f"127.0.0.1:{free_port()}"
-        process = Process.start([program, f"--web.listen-address={address}", *arguments], folder, read="stderr")
-
-        def answers(process: Process = process, address: str = address) -> bool:
-            return process.child.poll() is not None or _answers(f"http://{address}{path}")
-
-        eventually(f"{name} answers", answers)
-        if process.child.poll() is None:
-            return process, f"http://{address}"
-        said = process.lines
-    pytest.fail(f"{name} does not start: {''.join(said)}")
-
-
-def _answers(url: str) -> bool:
-    try:
-        fetch(url)
-    except OSError:
-        return False
-    return True
 
 
 @pytest.fixture
@@ -123,21 +86,6 @@ def prometheus(tmp_path: Path, watched: str, alertmanager: str) -> Iterator[str]
     process.end()
 
 
-@pytest.fixture
-def watched(cli: Cli) -> str:
-    """Where the daemon will listen: the same address over its restarts."""
-    address = f"127.0.0.1:{free_port()}"
-    written = cli.folder / "config" / "jaga.yaml"
-    written.write_text(written.read_text().replace("127.0.0.1:0", address))
-    return address
-
-
-def daemon_in(cli: Cli) -> Process:
-    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
-    process.line(lambda line: '"event":"ready"' in line)
-    return process
-
-
 def is_ours(path: str, alert: Page, status: str) -> bool:
     """Whether it is a page about the service with this status."""
     return path == "/pages" and alert["labels"]["alertname"] == "SlaServiceDown" and alert["status"] == status
@@ -167,11 +115,6 @@ def evaluations_pass(prometheus: str, count: int) -> None:
     for _ in range(count):
         before = evaluated(prometheus)
         eventually("the rules are evaluated", lambda before=before: evaluated(prometheus) != before)  # type: ignore[misc]
-
-
-def is_scraped(prometheus: str, value: str) -> bool:
-    found = json.loads(fetch(f"{prometheus}/api/v1/query?query=up%7Bjob%3D%22sla%22%7D"))["data"]["result"]
-    return [sample["value"][1] for sample in found] == [value]
 
 
 def test_a_page_arrives_outlives_the_daemon_and_resolves_on_recovery(
