@@ -373,6 +373,14 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         _NOTE,
     ),
     facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.LossAccepted: (
+        _AT,
+        Field("entries", "entries", COUNT),
+        Field("arrival", "arrival", COUNT),
+        Field("checkpoint", "checkpoint", _optional(CHECKPOINT), None),
+        _BY,
+        _NOTE,
+    ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)
 _RUN = (

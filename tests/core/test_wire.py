@@ -302,6 +302,18 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         },
     ),
     (facts.CheckpointSigned(note=SOFA, at_us=AT_US), {"type": "checkpoint", "at": AT, "note": SOFA}),
+    (
+        facts.LossAccepted(at_us=AT_US, entries=7, arrival=90, checkpoint=SOFA, by="ops", note="the disk died"),
+        {
+            "type": "loss",
+            "at": AT,
+            "entries": 7,
+            "arrival": 90,
+            "checkpoint": SOFA,
+            "by": "ops",
+            "note": "the disk died",
+        },
+    ),
 ]
 BY_TYPE = {written["type"]: written for _, written in FULL}
 OPTIONAL = {
@@ -323,6 +335,7 @@ OPTIONAL = {
     "clock_step": {"location"},
     "key": {"replaces", "endorsed", "by", "note"},
     "checkpoint": set(),
+    "loss": {"checkpoint", "by", "note"},
 }
 
 
