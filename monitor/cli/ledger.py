@@ -94,6 +94,23 @@ def key_(rotate: bool, lost: bool, by: str | None, note: str | None) -> None:  #
     click.echo(replace_key(lost=lost, by=by, note=note) if rotate or lost else public_line())
 
 
+@command.command("accept-loss", epilog='Example: jaga ledger accept-loss --note "the disk died, backup of 24 November"')
+@click.option("--note", required=True, help="What happened, for the record.")
+@click.option("--by", help="Who decides. Default: your login.")
+@place_options
+def accept_loss(note: str, by: str | None) -> None:
+    """Go on from an older state of the ledger that was put back: an entry says for ever that something is missing.
+
+    Without it the daemon only reads such a ledger. Whoever kept a later checkpoint will see the contradiction.
+    """
+    from monitor.cli.signing import accept_loss as accept
+
+    unsigned = accept(by=by, note=note)
+    click.echo("The ledger goes on from here; what came after is lost, and an entry says so.")
+    if unsigned is not None:
+        click.echo(f"Nothing signs it yet: {unsigned}")
+
+
 def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
     """What was kept elsewhere, read; WrongUseError where it is none of that."""
     from monitor.core.checkpoint import NoteError, read_checkpoint, read_public_key

@@ -67,6 +67,7 @@ def command(
         outside=kept_outside(checkpoints, None),
         contradicts=sealer.contradicts,
         kept=sealer.place.checkpoint,
+        checkpoint=sealer.kept(),
         checks=checks,
     )
     with progress("restoring") as watch:

@@ -9,7 +9,7 @@ from monitor.cli.reading import open_reader, open_store, sealing_place, store_fi
 from monitor.clock import wall_us
 from monitor.sealing.checkpoints import Sealer, read_trust
 from monitor.sealing.keys import read_key
-from monitor.storage import Store, StoreError, StoreOwnedError
+from monitor.storage import Store, StoreDamagedError, StoreError, StoreOwnedError
 
 
 def public_line() -> str:
@@ -36,8 +36,8 @@ def replace_key(*, lost: bool, by: str | None, note: str | None) -> str:
         return _through_daemon(owned, lost=lost, by=by, note=note)
 
 
-def sign_checkpoint(store: Store) -> None:
-    """Sign over a store that a verb owns, after a close. Without a key nothing is signed: the next daemon does."""
+def sign_checkpoint(store: Store) -> str | None:
+    """Sign over a store that a verb owns, as after a close; why it could not: then the next daemon says so too."""
     sealer = Sealer(sealing_place())
     named = sealer.open(store, wall_us())
     if named is not None:
@@ -47,6 +47,29 @@ def sign_checkpoint(store: Store) -> None:
         unit, note = made
         store.commit(unit)
         sealer.recorded(note)
+    return sealer.why_not
+
+
+def accept_loss(*, by: str | None, note: str) -> str | None:
+    """Go on from an older state that was put back, with an entry that says so, and a new checkpoint over it; why there
+    is none, as after a rotation that the state does not know.
+    """
+    sealer = Sealer(sealing_place())
+    with open_store() as store:
+        unit = sealer.accept_loss(store, wall_us(), by=by or getpass.getuser(), note=note)
+        if unit is None:
+            raise AnswerIsNoError("nothing contradicts the ledger: there is no loss to accept")
+        store.permit_writes()
+        store.commit(unit)
+        return sign_checkpoint(store)
+
+
+def refuse_contradicted(store: Store) -> None:
+    """StoreDamagedError where the store lacks the checkpoint that lies beside the key: no verb may decide on it."""
+    why = Sealer(sealing_place()).contradicts(store)
+    if why is not None:
+        hint = "restore the newest state; to go on without it: jaga ledger accept-loss"
+        raise StoreDamagedError("decide in", "the ledger", why, hint)
 
 
 def _replace(store: Store, *, lost: bool, by: str, note: str | None) -> str:

@@ -274,24 +274,6 @@ class ClockStep:
     location: str | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Restored:
-    """The ledger was put back to a backup that ends before this entry, and what came after it was given up.
-
-    `seq` and `head` are where the ledger stood that was given up, `entries` and `runs` what it held beyond the backup;
-    None where that could not be known.
-    """
-
-    TYPE: ClassVar[str] = "restored"
-    at_us: int
-    seq: int | None = None
-    head: str | None = None
-    entries: int | None = None
-    runs: int | None = None
-    by: str | None = None
-    note: str | None = None
-
-
 class KeyReason(enum.StrEnum):
     """Why a key signs from here on: the first of a ledger, the next by the word of the one before, or after a loss."""
 
@@ -325,6 +307,22 @@ class CheckpointSigned:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossAccepted:
+    """An older state was put back, and goes on from here: what came after it and was acknowledged or signed is lost.
+
+    `entries` and `arrival` are what had been acknowledged, `checkpoint` the newest that had been signed, as its note.
+    """
+
+    TYPE: ClassVar[str] = "loss"
+    at_us: int
+    entries: int
+    arrival: int
+    checkpoint: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -342,7 +340,7 @@ Fact = (
     | Outage
     | Close
     | ClockStep
-    | Restored
     | KeyAdopted
     | CheckpointSigned
+    | LossAccepted
 )

@@ -363,15 +363,6 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("delta_us", "delta_us", INTEGER),
         Field("location", "location", _optional(ID), None),
     ),
-    facts.Restored: (
-        _AT,
-        Field("seq", "seq", _optional(COUNT), None),
-        Field("head", "head", _optional(TEXT), None),
-        Field("entries", "entries", _optional(COUNT), None),
-        Field("runs", "runs", _optional(COUNT), None),
-        _BY,
-        _NOTE,
-    ),
     facts.KeyAdopted: (
         Field("key", "key", PUBLIC_KEY),
         Field("why", "why", KEY_REASON),
@@ -382,6 +373,14 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         _NOTE,
     ),
     facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.LossAccepted: (
+        _AT,
+        Field("entries", "entries", COUNT),
+        Field("arrival", "arrival", COUNT),
+        Field("checkpoint", "checkpoint", _optional(CHECKPOINT), None),
+        _BY,
+        _NOTE,
+    ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)
 _RUN = (

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from monitor.core.checkpoint import Checks
 from monitor.core.entry import Head
-from monitor.core.fact import Restored
+from monitor.core.fact import LossAccepted
 from monitor.core.instant import format_instant
 from monitor.ledger.verify import Outside, verify
 from monitor.storage import Acknowledged, Reader, StoreError, Unit, backup, sqlite
@@ -32,7 +32,8 @@ class RestoreRefusedError(Exception):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loss:
-    """What the present ledger holds beyond the backup: its head, entries by type, runs that arrived later.
+    """What the present ledger holds beyond the backup: its head, entries by type, runs that arrived later (`arrival` is
+    the number of the last).
 
     `apart` is the last entry that both have where they went different ways after it, None where the backup is simply
     older. `head` is None where there is no present ledger, or where it is `unreadable`, which says why. `contradicted`
@@ -42,6 +43,7 @@ class Loss:
     head: Head | None = None
     entries: Mapping[str, int] = field(default_factory=dict)
     runs: int | None = None
+    arrival: int = 0
     apart: int | None = None
     unreadable: str | None = None
     imported_only: bool = False
@@ -78,8 +80,9 @@ class Restoration:
 class Wish:
     """What to restore, who asks for it and when; `accept_loss` gives up what the present ledger has beyond it.
 
-    `outside` holds the checkpoints that went out and were handed in; `contradicts` says how a ledger lacks the one that
-    lies in the file `kept` beside the signing key, None if it holds it. `checks` checks signatures.
+    `outside` holds the checkpoints that went out and were handed in. `checkpoint` is the one that lies in the file
+    `kept` beside the signing key, and `contradicts` says how a ledger lacks it, None if it holds it. `checks` checks
+    signatures.
     """
 
     backup: Path
@@ -90,6 +93,7 @@ class Wish:
     outside: Outside = field(default_factory=Outside)
     contradicts: Callable[[Reader], str | None] = lambda _reader: None
     kept: Path | None = None
+    checkpoint: str | None = None
     checks: Checks | None = None
 
 
@@ -124,11 +128,12 @@ def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None
         if not report.holds:
             problems = "; ".join(str(problem) for problem in report.problems[:SHOWN])
             raise RestoreRefusedError(f"{wish.backup} does not verify and is not restored: {problems}")
-        loss = loss_of(database, store, contradicted=_contradicted(wish, store, read_watermark(database)))
+        acknowledged = read_watermark(database)
+        loss = loss_of(database, store, contradicted=_contradicted(wish, store, acknowledged))
         if loss is not None and not wish.accept_loss:
             raise RestoreRefusedError(f"{loss}; --accept-loss gives that up, and is recorded. Nothing was changed")
         if loss is not None and not loss.imported_only:
-            store.commit(Unit(recorded_at_us=wish.now_us, facts=[_fact(wish, loss)]))
+            store.commit(Unit(recorded_at_us=wish.now_us, facts=[_fact(wish, loss, acknowledged)]))
         return store.head(), loss
     finally:
         store.close()
@@ -178,7 +183,14 @@ def beyond(present: Reader, restored: Reader) -> Loss | None:
     if not entries and runs == 0:
         return None
     imported_only = present.first_own_entry() is None and restored.first_own_entry() is None
-    return Loss(head=here, entries=dict(entries), runs=runs, apart=apart, imported_only=imported_only)
+    return Loss(
+        head=here,
+        entries=dict(entries),
+        runs=runs,
+        arrival=present.last_arrival(),
+        apart=apart,
+        imported_only=imported_only,
+    )
 
 
 def counted(number: int, one: str, many: str) -> str:
@@ -204,13 +216,14 @@ def _last_common(first: Reader, second: Reader) -> int:
     return same
 
 
-def _fact(wish: Wish, loss: Loss) -> Restored:
-    return Restored(
+def _fact(wish: Wish, loss: Loss, acknowledged: Acknowledged | None) -> LossAccepted:
+    """The entry that says so: by the present ledger where it can be read, else by what was kept outside."""
+    entries, arrival = (0, 0) if acknowledged is None else (acknowledged.seq, acknowledged.arrival)
+    return LossAccepted(
         at_us=wish.now_us,
-        seq=None if loss.head is None else loss.head.seq,
-        head=None if loss.head is None else loss.head.hash,
-        entries=None if loss.head is None else sum(loss.entries.values()),
-        runs=loss.runs,
+        entries=entries if loss.head is None else loss.head.seq,
+        arrival=arrival if loss.head is None else loss.arrival,
+        checkpoint=wish.checkpoint,
         by=wish.by,
         note=wish.note,
     )

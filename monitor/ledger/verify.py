@@ -16,7 +16,7 @@ import orjson
 from monitor.core.chain import GENESIS, canonical
 from monitor.core.checkpoint import Checks, PublicKey, read_checkpoint
 from monitor.core.entry import Head
-from monitor.core.fact import CheckpointSigned, KeyAdopted
+from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted
 from monitor.core.instant import format_instant_us
 from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin
@@ -31,7 +31,7 @@ _IMPORTED = Origin.IMPORTED.value
 _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
-_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE}
+_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE}
 
 # (entries walked, entries the head speaks of)
 Progress = Callable[[int, int], None]
@@ -252,7 +252,12 @@ class _Walk:
             if why is not None:
                 self._find(seq, "key", why)
             return
-        assert isinstance(fact, CheckpointSigned), "there are two types of sealing"
+        if isinstance(fact, LossAccepted):
+            self.trust.remarks.append(
+                f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
+            )
+            return
+        assert isinstance(fact, CheckpointSigned), "there are three types of sealing"
         checkpoint, _note = read_checkpoint(fact.note)
         why = self.trust.signed(fact)
         if why is not None:

@@ -14,7 +14,7 @@ from monitor.core.instant import DAY_US, HOUR_US, format_instant
 from monitor.ledger.verify import Outside, VerifyReport, verify
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.keys import checks
-from monitor.storage import Reader, Store, StoreError, Unit
+from monitor.storage import Reader, Store, StoreError, Unit, contradiction
 
 NIGHT_US = 19 * HOUR_US
 """The whole record is verified each day at 19:00 UTC, 02:00 in Jakarta."""
@@ -145,11 +145,7 @@ class Verification:
 
     def _glance(self) -> str | None:
         """What contradicts the record without a walk over it: the mark of the last commit, the checkpoint kept."""
-        acknowledged = self.reader.acknowledged()
         try:
-            if acknowledged is not None:
-                for why in acknowledged.contradicted_by(self.reader):
-                    return why
-            return self.sealer.contradicts(self.reader)
+            return contradiction(self.reader) or self.sealer.contradicts(self.reader)
         except StoreError as error:
             return str(error)

@@ -134,6 +134,19 @@ class Acknowledged:
             yield f"run {self.arrival} was acknowledged, the last that arrived is {arrival}: runs were lost"
 
 
+def contradiction(reader: Reader) -> str | None:
+    """How a store holds less than, or other than, what was acknowledged for it; None where it does not, or no one kept
+    it. A store too damaged to say is a contradiction too.
+    """
+    acknowledged = reader.acknowledged()
+    if acknowledged is None:
+        return None
+    try:
+        return next(acknowledged.contradicted_by(reader), None)
+    except StoreDamagedError as error:
+        return str(error)
+
+
 class Reader(Protocol):
     """What may be asked of a store.
 
@@ -235,6 +248,9 @@ class Store(Reader, Protocol):
 
     def refuse_writes(self, why: str) -> None:
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""

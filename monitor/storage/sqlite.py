@@ -16,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
-from monitor.storage import StoreError
+from monitor.storage import StoreError, contradiction
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
@@ -65,7 +65,12 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
         mark.close()
         lock.release()
 
-    return SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    store = SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    why = contradiction(store)
+    if why is not None:
+        # The next commit would move the mark, and nobody would ever know.
+        store.refuse_writes(why)
+    return store
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:

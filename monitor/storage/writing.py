@@ -72,6 +72,10 @@ class SqlStore(SqlReader):
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
         self._refusal = why
 
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
+        self._refusal = None
+
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""
         with self._transaction("rewrite the spans in") as work:

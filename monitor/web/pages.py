@@ -16,6 +16,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from monitor.storage import StoreError
 from monitor.web.landing import Landing
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -203,7 +204,11 @@ async def _status(request: web.Request) -> web.Response:
     reason = handed.not_ready()
     if reason is not None and handed.damage() is None:
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}", {})
-    return web.Response(body=orjson.dumps(await handed.status()), content_type="application/json")
+    try:
+        document = await handed.status()
+    except StoreError as error:
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the record cannot be read: {error.cause}", {})
+    return web.Response(body=orjson.dumps(document), content_type="application/json")
 
 
 async def _checkpoint(request: web.Request) -> web.Response:

@@ -66,8 +66,8 @@ def test_what_would_be_lost_is_said_and_given_up_only_by_name(ledger: Jaga, tmp_
     assert "the ledger that was there is now " in said.out
     assert ledger("claim", "list", "--json").json() == []
     exported = [json.loads(line) for line in ledger("ledger", "export").out.splitlines()]
-    (fact,) = [line for line in exported if line["type"] == "restored"]
-    assert (fact["entries"], fact["runs"], fact["note"], fact["by"]) == (1, 0, "filed by mistake", getpass.getuser())
+    (fact,) = [line for line in exported if line["type"] == "loss"]
+    assert (fact["entries"], fact["note"], fact["by"]) == (2, "filed by mistake", getpass.getuser())
     assert ledger("ledger", "verify").code == 0
 
 

@@ -281,19 +281,6 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         {"type": "clock_step", "at": AT, "delta_us": -61_000_000, "location": "jkt-1"},
     ),
     (
-        facts.Restored(at_us=AT_US, seq=42, head="sha256:00", entries=3, runs=120, by="ops", note="disk died"),
-        {
-            "type": "restored",
-            "at": AT,
-            "seq": 42,
-            "head": "sha256:00",
-            "entries": 3,
-            "runs": 120,
-            "by": "ops",
-            "note": "disk died",
-        },
-    ),
-    (
         facts.KeyAdopted(
             key=PETER,
             why=facts.KeyReason.ROTATED,
@@ -315,6 +302,18 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         },
     ),
     (facts.CheckpointSigned(note=SOFA, at_us=AT_US), {"type": "checkpoint", "at": AT, "note": SOFA}),
+    (
+        facts.LossAccepted(at_us=AT_US, entries=7, arrival=90, checkpoint=SOFA, by="ops", note="the disk died"),
+        {
+            "type": "loss",
+            "at": AT,
+            "entries": 7,
+            "arrival": 90,
+            "checkpoint": SOFA,
+            "by": "ops",
+            "note": "the disk died",
+        },
+    ),
 ]
 BY_TYPE = {written["type"]: written for _, written in FULL}
 OPTIONAL = {
@@ -334,9 +333,9 @@ OPTIONAL = {
     "outage": {"end", "failing"},
     "close": {"by", "reason", "credit_delta"},
     "clock_step": {"location"},
-    "restored": {"seq", "head", "entries", "runs", "by", "note"},
     "key": {"replaces", "endorsed", "by", "note"},
     "checkpoint": set(),
+    "loss": {"checkpoint", "by", "note"},
 }
 
 

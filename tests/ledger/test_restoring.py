@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.fact import Claim, Fact, Restored
+from monitor.core.fact import Claim, Fact, LossAccepted
 from monitor.core.run import Origin, Outcome, Run
 from monitor.ledger.restoring import Restoration, RestoreRefusedError, Wish, restore
 from monitor.ledger.verify import verify
@@ -130,9 +130,7 @@ def test_what_is_given_up_is_an_entry_and_the_present_ledger_is_kept(kept: Path,
     done = restored(kept, ledger, accept_loss=True, note="the disk lied")
     seq, _, runs, facts = state(ledger)
     assert (seq, runs, facts[:-1]) == (before[0] + 1, 10, before[3])
-    assert facts[-1] == Restored(
-        at_us=NOW_US + 10**9, seq=5, head=present[1], entries=2, runs=7, by="sari", note="the disk lied"
-    )
+    assert facts[-1] == LossAccepted(at_us=NOW_US + 10**9, entries=5, arrival=17, by="sari", note="the disk lied")
     assert done.aside is not None
     assert done.aside.name == "ledger.db.before-restore-20260430T171640Z"
     assert state(done.aside) == present
@@ -146,8 +144,8 @@ def test_ledgers_that_went_different_ways_say_where(kept: Path, ledger: Path) ->
     assert "the two went different ways after entry 3; the present ledger holds 1 entry (1 claim)" in said
     restored(kept, ledger, accept_loss=True)
     last = state(ledger)[3][-1]
-    assert isinstance(last, Restored)
-    assert (last.entries, last.runs) == (1, None)
+    assert isinstance(last, LossAccepted)
+    assert (last.entries, last.arrival) == (4, 17)
 
 
 def test_a_backup_that_is_ahead_loses_nothing(kept: Path, ledger: Path, tmp_path: Path) -> None:
@@ -155,7 +153,7 @@ def test_a_backup_that_is_ahead_loses_nothing(kept: Path, ledger: Path, tmp_path
     newer = tmp_path / "newer.db"
     back_up_as_owner(ledger, newer)
     restored(kept, ledger, accept_loss=True)
-    assert "after entry 3; the present ledger holds 1 entry (1 restored)" in refused(newer, ledger)
+    assert "after entry 3; the present ledger holds 1 entry (1 loss)" in refused(newer, ledger)
     ledger.unlink()
     shutil.copy(kept, ledger)  # by hand: the older file itself
     assert restored(newer, ledger).loss is None
@@ -201,8 +199,8 @@ def test_a_ledger_that_cannot_be_read_may_hold_more(kept: Path, ledger: Path) ->
     assert done.aside is not None
     assert done.aside.read_bytes() == content_before
     last = state(ledger)[3][-1]
-    assert isinstance(last, Restored)
-    assert (last.seq, last.head, last.entries, last.runs) == (None, None, None, None)
+    assert isinstance(last, LossAccepted)
+    assert (last.entries, last.arrival) == (3, 10)  # by the mark of its last commit
 
 
 def newer_schema(kept: Path) -> None:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.core.fact import Restored
+from monitor.core.fact import LossAccepted
 from monitor.ledger.restoring import Restoration, RestoreRefusedError, Wish, restore
 from monitor.ledger.verify import Outside
 from monitor.sealing.keys import checks
@@ -38,6 +38,7 @@ class World:
             outside=Outside(checkpoints=handed_in),
             contradicts=sealer.contradicts,
             kept=sealer.place.checkpoint,
+            checkpoint=sealer.kept(),
             checks=checks,
         )
         return restore(wish, self.ledger.path)
@@ -127,10 +128,10 @@ def test_what_is_accepted_is_recorded_and_the_ledger_verifies_and_signs_again(wo
     assert done.aside is not None
     assert read_watermark(done.aside) is not None
     reader = open_reader(world.ledger.path)
-    (fact,) = [entry.fact for entry in reader.entries(types=("restored",))]
+    (fact,) = [entry.fact for entry in reader.entries(types=("loss",))]
     sealer = world.ledger.sealer()
-    assert isinstance(fact, Restored)
-    assert (fact.seq, fact.entries) == (7, 3)
+    assert isinstance(fact, LossAccepted)
+    assert (fact.entries, fact.checkpoint) == (7, world.last)
     assert sealer.contradicts(reader) is None
     reader.close()
     assert world.ledger.verify().holds
