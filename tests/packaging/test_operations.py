@@ -23,7 +23,7 @@ import pytest
 if TYPE_CHECKING:
     from tests.packaging.conftest import Debian
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 KINDS = {"plain", "root", "pipx", "checkout", "engine", "postgresql"}
 
@@ -187,7 +187,9 @@ def test_the_root_blocks_run_in_a_bare_debian_and_leave_nothing(page: str, relea
     *install, uninstall = of_kind(page, "root")
 
     def carry_out(script: str) -> str:
-        return machine.run("bash", "-euxo", "pipefail", "-c", f"cd /root/release\n{script}", environ=environ)
+        return machine.run(
+            "bash", "-euxo", "pipefail", "-c", f"cd /root/release\n{script}", environ=environ, timeout_s=500
+        )
 
     machine.run("apt-get", "-q", "update", environ=environ)
     said = carry_out("\n".join(install))
