@@ -17,7 +17,7 @@ def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
         assert piece in said
     document = json.loads(cli("probe", "cloud/order", "--json"))
     assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
-    assert "░" in shown
+    assert "░" in said
     log = json.loads(cli("probe", "cloud/order", "--har"))["log"]
     assert [entry["comment"] for entry in log["entries"]] == ["log in", "order", "clean up"]
     assert [entry["request"]["method"] for entry in log["entries"]] == ["POST", "POST", "DELETE"]
