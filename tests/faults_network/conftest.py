@@ -20,7 +20,8 @@ from monitor.storage.sqlite import open_reader
 HERE = Path(__file__).parent
 SERVE = HERE.parent / "app" / "serve.py"
 WITHIN_S = 60
-TARGETS = ("10.203.0.2", *(f"10.203.0.1{n}" for n in range(1, 5)), *(f"10.203.0.2{n}" for n in range(1, 4)))
+GATEWAY = "10.203.0.254"
+TARGETS = ("10.204.0.2", *(f"10.204.0.1{n}" for n in range(1, 5)), *(f"10.204.0.2{n}" for n in range(1, 4)))
 RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
 CONFIGURATION = """
@@ -34,7 +35,7 @@ contracts:
 services:
   direct: {{interval: 4s, timeout: 500ms, checks: {{{direct}}}}}
   named: {{interval: 4s, timeout: 500ms, checks: {{{named}}}}}
-  dead: {{interval: 4s, timeout: 500ms, checks: {{c: {{http: {{get: "http://10.203.0.2:81/"}}}}}}}}
+  dead: {{interval: 4s, timeout: 500ms, checks: {{c: {{http: {{get: "http://10.204.0.2:81/"}}}}}}}}
 partners:
   acme: {{name: Acme, contract: mitra, services: {{direct: {{fee: IDR 1}}}}}}
 """
@@ -46,9 +47,9 @@ def configuration() -> str:
     def checks(url: str) -> str:
         return ", ".join(f'c{n}: {{http: {{get: "{url}"}}}}' for n in range(4))
 
-    controls = [f"tcp://10.203.0.1{n}:443" for n in range(1, 5)] + [f"tcp://control-{n}.test:443" for n in range(1, 4)]
+    controls = [f"tcp://10.204.0.1{n}:443" for n in range(1, 5)] + [f"tcp://control-{n}.test:443" for n in range(1, 4)]
     return CONFIGURATION.format(
-        controls=", ".join(controls), direct=checks("http://10.203.0.2/"), named=checks("http://target.test/")
+        controls=", ".join(controls), direct=checks("http://10.204.0.2/"), named=checks("http://target.test/")
     )
 
 
@@ -67,8 +68,10 @@ class Isolated:
     folder: Path
 
     def wire(self, state: str) -> None:
-        """Our own end of the wire, `up` or `down`."""
+        """Our own end of the wire, `up` or `down`; up, everything lies behind one gateway, as behind an uplink."""
         shell("ip", "-n", self.monitor, "link", "set", "wire", state)
+        if state == "up":
+            shell("ip", "-n", self.monitor, "route", "replace", "default", "via", GATEWAY, "dev", "wire")
 
     def far_wire(self, state: str) -> None:
         """The far end: we keep our address and route, and nobody is there."""
@@ -176,10 +179,11 @@ def isolated(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Isolated]:
         wire = ("wire", "netns", found.monitor, "type", "veth", "peer", "name", "wire", "netns", found.internet)
         shell("ip", "link", "add", *wire)
         shell("ip", "-n", found.monitor, "address", "add", "10.203.0.1/16", "dev", "wire")
+        shell("ip", "-n", found.internet, "address", "add", f"{GATEWAY}/16", "dev", "wire")
         for address in TARGETS:
-            shell("ip", "-n", found.internet, "address", "add", f"{address}/16", "dev", "wire")
-        found.wire("up")
+            shell("ip", "-n", found.internet, "address", "add", f"{address}/32", "dev", "lo")
         found.far_wire("up")
+        found.wire("up")
         # `ip netns exec` shows this file as /etc/resolv.conf in a mount namespace of its own.
         own_etc = Path("/etc/netns") / found.monitor
         own_etc.mkdir(parents=True)

@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import Any
 
 ZONE = {
-    b"target.test": "10.203.0.2",
-    b"control-1.test": "10.203.0.21",
-    b"control-2.test": "10.203.0.22",
-    b"control-3.test": "10.203.0.23",
+    b"target.test": "10.204.0.2",
+    b"control-1.test": "10.204.0.21",
+    b"control-2.test": "10.204.0.22",
+    b"control-3.test": "10.204.0.23",
 }
 SERVFAIL, NXDOMAIN = 2, 3
 

@@ -43,7 +43,9 @@ def broken(isolated: Isolated, how: str) -> Iterator[None]:
 
 
 def reasons(runs: list[Run], service: str) -> set[str | None]:
-    return {run.reason for run in runs if run.service == service and run.outcome is not Outcome.PASS}
+    """Why runs of a service say nothing, but for what a busy machine adds by itself: that is our own fault too."""
+    found = {run.reason for run in runs if run.service == service and run.outcome is not Outcome.PASS}
+    return found - {"stalled", "late"}
 
 
 def failed(runs: list[Run], *services: str) -> list[Run]:
@@ -63,7 +65,7 @@ def test_an_uplink_that_is_cut_is_our_own(isolated: Isolated, how: str) -> None:
     mark = isolated.mark()
     with broken(isolated, how):
         isolated.until("blind", mark, lambda runs: blind(runs, *LIVE))
-        isolated.until_shown('sla_monitor_connectivity_up{location="here-1",reference="10.203.0.11:443"} 0.0')
+        isolated.until_shown('sla_monitor_connectivity_up{location="here-1",reference="10.204.0.11:443"} 0.0')
     isolated.until_well()
     runs = [run for _arrival, run in isolated.runs(mark)]
     assert failed(runs, *LIVE) == []
