@@ -77,7 +77,7 @@ def restate(
     before = months.ground(month, partner, service)
     assert before is not None, "a closed month has its ground"
     # The terms, fee and names stay those of the first close: a restatement corrects facts, not the agreement.
-    ground = replace(before, record=months.record, arrival=None, issued_us=None, restates=None, version=0)
+    ground = replace(before, record=months.record, arrival=None, issued_us=None, restates=None, version=0, digest=None)
     if not reason.strip():
         return _not(ground, "a restatement needs its reason")
     figures = months.figures_of(ground)

@@ -1,0 +1,106 @@
+"""Credit notes over all services of a partner, the yearly review, and an issued digest that no longer matches."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from tests.cli.conftest import CONFIG, HISTORY, Jaga
+
+
+def several(tmp_path: Path, base: str) -> None:
+    """Acme also has the service docs, which stays up, for IDR 2,000,000."""
+    config = CONFIG.replace("claim_within: 30d", f"claim_within: 30d\n        credit_base: {base}")
+    config = config.replace("partners:\n", DOCS + "partners:\n")
+    config = config.replace("{fee: IDR 12500000}}}", "{fee: IDR 12500000}, docs: {fee: IDR 2000000}}}")
+    (tmp_path / "config" / "jaga.yaml").write_text(config)
+    lines = [
+        json.dumps(line | {"service": "docs"} | ({"outcome": "pass"} if line["type"] == "spans" else {}))
+        for line in HISTORY
+        if line["type"] != "header"
+    ]
+    header = json.dumps(HISTORY[0])
+    (tmp_path / "docs.jsonl").write_text("\n".join([header, *lines]) + "\n")
+
+
+DOCS = """\
+  docs:
+    interval: 60s
+    timeout: 10s
+    checks:
+      a: {http: {get: "http://127.0.0.1:9/"}, expect: {status: 200}}
+      b: {http: {get: "http://127.0.0.1:9/"}, expect: {status: 200}}
+"""
+
+
+@pytest.mark.parametrize(("base", "amount"), [("total", "1450000"), ("service", "1250000")])
+def test_a_credit_note_applies_the_credit_base(ledger: Jaga, tmp_path: Path, base: str, amount: str) -> None:
+    several(tmp_path, base)
+    assert ledger("ledger", "import", tmp_path / "docs.jsonl").code == 0
+    note = ledger("credit-note", "acme", "2026-04", "--json").json()
+    (part,) = note["parts"]
+    assert (part["credit_base"], part["amount"]) == (base, amount)
+    assert part["percent"] == ("10" if base == "total" else None)
+    assert part["fee"] == {"currency": "IDR", "amount": "14500000"}
+    assert [line["service"]["id"] for line in part["lines"]] == ["docs", "portal"]
+    assert note["status"] == "provisional"
+    shown = ledger("credit-note", "acme", "2026-04", "--lang", "id").out
+    assert "Rp14.500.000" in shown
+    assert {"total": "satu juta empat ratus lima puluh ribu rupiah", "service": "satu juta dua ratus"}[base] in shown
+    assert "Diperhitungkan pada tagihan berikutnya." in shown
+
+
+def test_a_credit_note_over_closed_months_is_final_and_names_their_digests(ledger: Jaga) -> None:
+    assert ledger("close", "2026-04").code == 0
+    note = ledger("credit-note", "acme", "2026-04", "--json").json()
+    (statement,) = ledger("statement", "--month", "2026-04", "--format", "json").json()
+    assert note["status"] == "final"
+    assert note["parts"][0]["lines"][0]["digest"] == statement["digest"]
+    assert statement["digest"] in ledger("credit-note", "acme", "2026-04").out
+
+
+def test_no_credit_note_is_the_answer_no(ledger: Jaga) -> None:
+    said = ledger("credit-note", "nobody", "2026-04")
+    assert said.code == 1
+    assert "there is no statement for nobody in 2026-04" in said.err
+
+
+def test_the_yearly_review_sums_the_months(ledger: Jaga) -> None:
+    assert ledger("close", "2026-04").code == 0
+    (review,) = ledger("report", "yearly", "2026", "--json").json()["reviews"]
+    months = {month["month"]: month for month in review["months"]}
+    assert months["2026-04"]["availability"]["percent"] == "94.861111"
+    assert months["2026-04"]["status"] == "final"
+    assert months["2026-04"]["credit"]["amount"] == "1250000"
+    assert review["year"]["missed"] == 1
+    assert review["year"]["downtime"]["seconds"] == "133200.000000"
+    assert review["year"]["longest_outage_seconds"] == "133200.000000"
+    assert review["year"]["credits"] == [{"currency": "IDR", "amount": "1250000"}]
+    assert review["terms"] == [
+        {"contract": "mitra", "effective_from": "2026-01-01T00:00:00+07:00", "guarantee": "95"},
+    ]
+    shown = ledger("report", "yearly", "2026").out
+    assert "2026, portal for acme: guarantee missed in 1 of" in shown
+    assert "the longest 133200.000000 s; credits IDR 1250000" in shown
+
+
+def test_excluded_time_stands_in_the_yearly_review_by_reason(ledger: Jaga) -> None:
+    span = ("--start", "2026-04-10T00:00:00+07:00", "--end", "2026-04-10T01:00:00+07:00")
+    assert ledger("exclude", "add", "portal", "--reason", "attack", *span, "--evidence", "report 7").code == 0
+    (review,) = ledger("report", "yearly", "2026", "--json").json()["reviews"]
+    assert review["excluded"] == [{"reason": "attack", "seconds": "3600.000000"}]
+    assert "excluded: attack 3600.000000 s" in ledger("report", "yearly", "2026").out
+
+
+def test_a_year_without_statements_is_the_answer_no(ledger: Jaga) -> None:
+    said = ledger("report", "yearly", "2020")
+    assert said.code == 1
+    assert "there is no statement in 2020" in said.err
+
+
+def test_several_reviews_stand_apart(ledger: Jaga, tmp_path: Path) -> None:
+    several(tmp_path, "total")
+    assert "2026, docs for acme" in (out := ledger("report", "yearly", "2026").out)
+    assert "\n\n2026, portal for acme" in out
