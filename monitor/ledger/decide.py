@@ -15,6 +15,7 @@ from monitor.core.calendar import Month, MonthError
 from monitor.core.exclusion import Window
 from monitor.core.fact import ExclusionReason, Fact
 from monitor.core.instant import format_instant, format_seconds
+from monitor.core.month import ClaimStatus
 from monitor.core.span import Span, intersect, measure_us
 from monitor.core.verdict import Verdict
 from monitor.ledger.close import Closed, close, restate, touched_months
@@ -22,6 +23,7 @@ from monitor.ledger.command import (
     Adjudicate,
     AnnounceMaintenance,
     Annul,
+    ApplyCredit,
     CancelMaintenance,
     CloseMonth,
     Command,
@@ -119,6 +121,8 @@ class _Desk:
                 return self.annul(command)
             case FileClaim():
                 return self.claim(command)
+            case ApplyCredit():
+                return self.apply_credit(command)
             case CloseMonth():
                 return self.close(command)
 
@@ -326,6 +330,30 @@ class _Desk:
         if ground.version and not figures.credit.percent:
             share = floor_text(figures.availability)
             raise _refuse(f"{command.month} closed at {share} %: no tier applies, nothing is owed")
+
+    def apply_credit(self, command: ApplyCredit) -> Decided:
+        at_us = self.now_us if command.at_us is None else command.at_us
+        month = self.month(command.month)
+        self.told(command.invoice, "a credit is set off against an invoice: name it")
+        if at_us > self.now_us:
+            raise _refuse(f"an invoice at {format_instant(at_us)} lies in the future")
+        ground = self.months.ground(month, command.partner, command.service)
+        if ground is None:
+            raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
+        status = self.months.statement(ground).document["claim"]["status"]
+        if status == ClaimStatus.APPLIED:
+            raise _refuse(f"the credit of {month} was set off against {self.months.applied(ground)} already")
+        if status != ClaimStatus.GRANTED:
+            raise _refuse(f"the claim of {month} is {status}: only a granted one is set off, after the month's close")
+        applied = facts.CreditApplied(
+            partner=command.partner,
+            service=command.service,
+            month=str(month),
+            invoice=command.invoice,
+            at_us=at_us,
+            by=self.by,
+        )
+        return Decided(facts=(applied,))
 
     def close(self, command: CloseMonth) -> Decided:
         month = self.month(command.month)

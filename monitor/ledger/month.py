@@ -172,6 +172,7 @@ class Months:
             filed_us=self.claims(ground),
             deadline_us=self.claim_deadline_us(ground),
             final=ground.version > 0,
+            applied=self.applied(ground) is not None,
         )
         claim, filed_us = claim_status(figures, claims, self.now_us)
         status = figures.status if not ground.version else Status.FINAL if ground.latest else Status.SUPERSEDED
@@ -218,6 +219,16 @@ class Months:
         ours = (ground.partner, ground.service, str(ground.month))
         claims = (r.fact for r in self.record.book.claims)
         return tuple(c.at_us for c in claims if (c.partner, c.service, c.month) == ours and c.at_us >= since_us)
+
+    def applied(self, ground: Ground) -> str | None:
+        """The invoice against which the month's credit was set off; after a restatement that raised it, the
+        difference. None where it was not.
+        """
+        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        ours = (ground.partner, ground.service, str(ground.month))
+        facts = (r.fact for r in self.record.book.applied)
+        found = (f.invoice for f in facts if (f.partner, f.service, f.month) == ours and f.at_us >= since_us)
+        return next(found, None)
 
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""

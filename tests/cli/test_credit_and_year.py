@@ -100,6 +100,23 @@ def test_a_year_without_statements_is_the_answer_no(ledger: Jaga) -> None:
     assert "there is no statement in 2020" in said.err
 
 
+def test_a_granted_credit_is_set_off_against_an_invoice_once(ledger: Jaga) -> None:
+    ours = ("acme", "2026-04", "--service", "portal")
+    early = ledger("claim", "apply", *ours, "--invoice", "INV-7")
+    assert (early.code, "only a granted one is set off, after the month's close" in early.err) == (1, True)
+    assert ledger("claim", "file", *ours, "--at", "2026-05-20T09:00:00+07:00").code == 0
+    assert ledger("close", "2026-04").code == 0
+    (granted,) = ledger("statement", "--month", "2026-04", "--format", "json").json()
+    assert granted["claim"]["status"] == "granted"
+    done = ledger("claim", "apply", *ours, "--invoice", "INV-7")
+    assert "recorded credit_applied 2026-04 acme portal" in done.out
+    (applied,) = ledger("statement", "--month", "2026-04", "--format", "json").json()
+    assert (applied["claim"]["status"], applied["digest"]) == ("applied", granted["digest"])
+    again = ledger("claim", "apply", *ours, "--invoice", "INV-8")
+    assert (again.code, "was set off against INV-7 already" in again.err) == (1, True)
+    assert ledger("explain", "acme", "2026-04").code == 0
+
+
 def test_several_reviews_stand_apart(ledger: Jaga, tmp_path: Path) -> None:
     several(tmp_path, "total")
     assert "2026, docs for acme" in (out := ledger("report", "yearly", "2026").out)
