@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
@@ -232,26 +233,32 @@ class Months:
 
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""
-        found: list[Run] = []
-        stated: list[str] = []
         evidence, _verdicts = self._sweep_of(ground)
-        for source, spans in evidence.items():
-            for span in spans:
-                if span.outcome is Outcome.FAIL and span.start_us <= outage.start_us < span.end_us:
-                    run = self._failing_run(source, Span(span.start_us, span.end_us), ground.arrival)
-                    if run is None:
-                        stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
-                    else:
-                        found.append(run)
-        if found:
-            return failure_text(min(found, key=lambda run: (run.start_us, run.check, run.location)))
-        return min(stated, default=None)
+        stated: list[str] = []
+        first: Run | None = None
+        for span, source in sorted(_failing_at(evidence, outage.start_us)):
+            if first is not None and (first.start_us, first.source) <= (span.start_us, source):
+                break  # no run of a span that comes later is earlier
+            run = self._failing_run(source, span, ground.arrival)
+            if run is None:
+                stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
+            elif first is None or (run.start_us, run.source) < (first.start_us, first.source):
+                first = run
+        return min(stated, default=None) if first is None else failure_text(first)
 
     def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
         if arrival is None:
             return self.reader.first_failure(source, within)
         known = self.reader.runs_known(source, within, arrival)
         return next((run for run in known if run.outcome is Outcome.FAIL), None)
+
+
+def _failing_at(evidence: Evidence, at_us: int) -> Iterable[tuple[Span, SourceKey]]:
+    """The spans in which a source fails at an instant."""
+    for source, spans in evidence.items():
+        position = bisect_right(spans, at_us, key=lambda span: span.start_us) - 1
+        if position >= 0 and spans[position].outcome is Outcome.FAIL and at_us < spans[position].end_us:
+            yield Span(spans[position].start_us, spans[position].end_us), source
 
 
 def _raises(ground: Ground) -> bool:
