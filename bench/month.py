@@ -27,7 +27,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
 from zoneinfo import ZoneInfo
@@ -43,7 +43,7 @@ from monitor.core.instant import DAY_US, HOUR_US, SECOND_US
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.statement import digest_of
-from monitor.core.terms import Agreements
+from monitor.core.terms import Agreements, Subscription
 from monitor.core.verdict import judge
 from monitor.detector import Detector
 from monitor.ledger.month import Months
@@ -156,6 +156,7 @@ def sweep_against_sql(services: int, within: Span) -> tuple[dict[str, object], d
     theirs = dict(database.execute(SQL, told).fetchall())
     sql_s = time.process_time() - began
     rounds = 20
+    ours: dict[str, int] = {}
     began = time.process_time()
     for _ in range(rounds):
         ours = {name: swept(name, of_service, within) for name, of_service in spans.items()}
@@ -163,7 +164,7 @@ def sweep_against_sql(services: int, within: Span) -> tuple[dict[str, object], d
     differing = [name for name, down_us in ours.items() if theirs.get(name, 0) != down_us]
     if differing:
         sys.exit(f"SQL and the sweep disagree on {', '.join(differing)}")
-    figures = {
+    figures: dict[str, object] = {
         "services": services,
         "runs": count,
         "spans": sum(len(found) for of_service in spans.values() for found in of_service.values()),
@@ -173,7 +174,11 @@ def sweep_against_sql(services: int, within: Span) -> tuple[dict[str, object], d
         "times_cheaper_than_sql": round(sql_s / sweep_s, 1),
         "times_cheaper_than_sql_with_deriving": round(sql_s / (sweep_s + derive_s), 2),
     }
-    peers = {"sqlite": sqlite3.sqlite_version, "cpu_s": round(sql_s, 3), "storage": "in memory, clustered"}
+    peers: dict[str, object] = {
+        "sqlite": sqlite3.sqlite_version,
+        "cpu_s": round(sql_s, 3),
+        "storage": "in memory, clustered",
+    }
     return figures, peers
 
 
@@ -217,9 +222,7 @@ def statements(services: int, within: Span, folder: Path) -> dict[str, object]:
     }
 
 
-def subscription_of(service: str):  # noqa: ANN201 - a Subscription
-    from dataclasses import replace
-
+def subscription_of(service: str) -> Subscription:
     return replace(subscription(), service=service)
 
 

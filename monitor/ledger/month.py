@@ -300,7 +300,7 @@ def _imported(record: Record, service: str, period: Span) -> bool:
     touching = [w.imported for w in book.windows.values() if _touches(w.fact.span, period)]
     touching += [r.imported for r in book.exclusions.values() if r.fact.span.overlaps(period)]
     touching += [r.imported for r in book.adjudications.values() if r.fact.span.overlaps(period)]
-    return bool(lists & record.imported_lists(service)) or any(touching)
+    return bool(lists & record.imported_at.get(service, frozenset())) or any(touching)
 
 
 def _touches(span: Span, period: Span) -> bool:
