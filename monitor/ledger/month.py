@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
@@ -25,6 +25,8 @@ from monitor.ledger.ground import Ground, ground_now, ground_of
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
 
+# (statements made, statements to be made)
+Progress = Callable[[int, int], None]
 Evidence = Mapping[SourceKey, Sequence[OutcomeSpan]]
 
 
@@ -64,6 +66,8 @@ class Months:
         partner: str | None = None,
         service: str | None = None,
         version: int | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> list[Statement]:
         """The statements of a month, of all partners and services or of those named, ordered by their ids.
 
@@ -72,11 +76,14 @@ class Months:
         where no terms are in force in it.
         """
         found: list[Statement] = []
-        for owner, of in self.record.agreements.pairs():
-            if partner in {None, owner} and service in {None, of}:
-                ground = self.ground(month, owner, of, version)
-                if ground is not None:
-                    found.append(self.statement(ground))
+        pairs = self.record.agreements.pairs()
+        chosen = [pair for pair in pairs if partner in {None, pair[0]} and service in {None, pair[1]}]
+        for number, (owner, of) in enumerate(chosen, 1):
+            ground = self.ground(month, owner, of, version)
+            if ground is not None:
+                found.append(self.statement(ground))
+            if progress is not None:
+                progress(number, len(chosen))
         return found
 
     def ground(self, month: Month, partner: str, service: str, version: int | None = None) -> Ground | None:
