@@ -194,7 +194,7 @@ def list_(json_: bool) -> None:  # noqa: FBT001 - click hands options over by na
                 window.fact.id,
                 ", ".join(window.fact.services),
                 format_instant(window.fact.start_us),
-                format_instant(window.ends_us),
+                format_instant(window.fact.end_us if window.cancelled_in_time else window.ends_us),
                 ", ".join(f"{given.partner} {format_instant(given.counts_from_us)}" for given in window.notices)
                 or "none",
                 _state(window, now_us),

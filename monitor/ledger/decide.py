@@ -152,7 +152,7 @@ class _Desk:
                 evidence=command.evidence,
             )
             decided += [window, *(self.notice(window, notified) for notified in command.notified)]
-            remarks += self.short_notice(window)
+            remarks += self.short_notice(window, command.notified)
         return Decided(facts=tuple(decided), remarks=tuple(remarks))
 
     def recurring(self, rule: str, first: Span) -> tuple[Span, ...]:
@@ -164,15 +164,17 @@ class _Desk:
         except RecurrenceError as error:
             raise _refuse(str(error)) from error
 
-    def short_notice(self, window: facts.Maintenance) -> Iterable[str]:
+    def short_notice(self, window: facts.Maintenance, notified: Sequence[Notified]) -> Iterable[str]:
         """Which partners cannot have their notice in time any more, unless it was given before."""
+        told_us = {told.partner: told.at_us for told in notified}
         agreements = self.months.record.agreements
         for partner, service in agreements.pairs():
             covered = window.partners is None or partner in window.partners
             if service not in window.services or not covered:
                 continue
             needed_us = self.notice_needed_us(partner, service, window.start_us)
-            if needed_us is not None and window.start_us - self.now_us < needed_us:
+            latest_us = min(self.now_us, told_us.get(partner, self.now_us))
+            if needed_us is not None and window.start_us - latest_us < needed_us:
                 left = format_seconds(max(0, window.start_us - self.now_us))
                 yield (
                     f"{window.id}, {partner}: {left} s remain before its start, {format_seconds(needed_us)} s of "

@@ -18,7 +18,7 @@ _DAY_MARKS = {"up": ".", "down": "#", "excluded": "o"}
 
 
 def text(document: Document, lang: Lang, windows: Sequence[Window] = ()) -> str:
-    """The statement in `lang` with the windows of its month; lines of WIDTH at most where words allow, the last ended."""
+    """The statement in `lang` with its month's windows, in lines of WIDTH at most where words allow."""
     page = layout(document, lang, windows)
     lines = [page.verdict, "", page.title, "=" * _columns(page.title)]
     for number, section in enumerate(page.sections, 1):

@@ -180,7 +180,8 @@ class _Show:
         ]
         if doc["restates"] is not None:
             restates = doc["restates"]
-            why = f"{restates['version']}: {restates['reason']} ({restates['by']}), {restates['credit_delta']}"
+            why = f"{restates['version']}: {restates['reason']} ({restates['by']}), "
+            why += f"{self.word('delta')} {self._money(restates['credit_delta'])}"
             pairs.append((self.word("restates"), why))
         return Section(title=self.word("title"), pairs=tuple(pairs))
 

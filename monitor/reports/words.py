@@ -115,6 +115,7 @@ _WORDS: dict[str, tuple[str, str]] = {
     "digest": ("Sidik dokumen", "Digest"),
     "no_digest": ("belum ada, bulan belum ditutup", "none yet, the month is not closed"),
     "verify": ("Pemeriksaan ulang", "To verify"),
+    "delta": ("selisih kredit", "change in credit"),
     "restates": ("Menggantikan versi", "Restates version"),
     "signatures": ("Pengesahan", "Sign-off"),
     "provider": ("Penyedia Layanan", "Provider"),

@@ -121,3 +121,54 @@ def test_several_reviews_stand_apart(ledger: Jaga, tmp_path: Path) -> None:
     several(tmp_path, "total")
     assert "2026, docs for acme" in (out := ledger("report", "yearly", "2026").out)
     assert "\n\n2026, portal for acme" in out
+
+
+def test_a_folder_of_csv_holds_services_and_outages(ledger: Jaga, tmp_path: Path) -> None:
+    said = ledger("statement", "--month", "2026-04", "--format", "csv", "--semicolon", "--output", tmp_path / "out")
+    names = ["SLA-2026-04-acme-portal-v1.csv", "SLA-2026-04-acme-portal-v1-outages.csv"]
+    assert said.out.splitlines() == [str(tmp_path / "out" / name) for name in names]
+    outages = (tmp_path / "out" / names[1]).read_bytes()
+    assert outages.startswith(b"\xef\xbb\xbfstatement;version;")
+    assert b"2026-04-10T00:00:00+07:00;2026-04-11T13:00:00+07:00;133200.000000;133200.000000" in outages
+    shown = ledger("statement", "--month", "2026-04", "--format", "csv", "--outages").out
+    assert shown.splitlines()[1].startswith("2026-04/acme/portal,1,acme,portal,2026-04-10T00:00:00+07:00")
+
+
+def test_the_windows_of_the_month_stand_in_its_statement(ledger: Jaga) -> None:
+    span = ("--start", "2026-04-10T00:00:00+07:00", "--end", "2026-04-10T02:00:00+07:00")
+    told = ("--notified", "acme", "--at", "2026-04-01T09:00:00+07:00", "--evidence", "letter 9")
+    assert ledger("maintenance", "announce", "portal", *span, "--summary", "db", *told).code == 0
+    nobody = ("--start", "2026-04-20T00:00:00+07:00", "--end", "2026-04-20T02:00:00+07:00", "--evidence", "agreed")
+    assert ledger("maintenance", "announce", "portal", *nobody, "--summary", "db").code == 0
+    decided = ("--start", "2026-04-10T02:00:00+07:00", "--end", "2026-04-10T03:00:00+07:00", "--evidence", "report 7")
+    assert ledger("exclude", "add", "portal", "--reason", "attack", *decided).code == 0
+    shown = " ".join(ledger("statement", "--month", "2026-04").out.split())
+    assert "scheduled maintenance m-1 (announced 01 April 2026 09:00:00 WIB)" in shown
+    assert "Announced / decided never Qualifies no" in shown
+    assert "attack x-1 (announced" in shown
+
+
+@pytest.mark.parametrize(
+    ("said", "wrong"),
+    [
+        (("--at", "2026-04-01T09:00:00+07:00"), "name it with --notified PARTNER"),
+        (("--notified", "acme"), "'acme' names no instant; give --at INSTANT"),
+    ],
+)
+def test_half_a_notice_is_wrong_use(ledger: Jaga, said: tuple[str, ...], wrong: str) -> None:
+    span = ("--start", "2036-04-10T00:00:00+07:00", "--end", "2036-04-10T02:00:00+07:00", "--summary", "db")
+    found = ledger("maintenance", "announce", "portal", *span, *said)
+    assert (found.code, wrong in " ".join(found.err.split())) == (2, True)
+
+
+def test_a_window_by_a_rule_is_announced_at_its_instants(ledger: Jaga) -> None:
+    span = ("--start", "2036-04-10T00:00:00+07:00", "--end", "2036-04-10T02:00:00+07:00", "--summary", "db")
+    assert ledger("maintenance", "announce", "portal", *span, "--rule", "FREQ=MONTHLY;COUNT=3", "--id", "p").code == 0
+    listed = ledger("maintenance", "list", "--json").json()
+    assert [(window["id"], window["start"]) for window in listed] == [
+        ("p.1", "2036-04-09T17:00:00+00:00"),
+        ("p.2", "2036-05-09T17:00:00+00:00"),
+        ("p.3", "2036-06-09T17:00:00+00:00"),
+    ]
+    endless = ledger("maintenance", "announce", "portal", *span, "--rule", "FREQ=DAILY")
+    assert (endless.code, "has no end: give COUNT=… or UNTIL=…" in endless.err) == (1, True)
