@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 from monitor.locale import Lang
 from monitor.reports import csv
@@ -12,7 +13,7 @@ from monitor.reports.text import text
 from tests.reports.example import statement
 
 STEP = DAY_WIDTH + GAP
-WINDOWS = [
+WINDOWS: list[dict[str, Any]] = [
     {
         "id": "m-1",
         "reason": "maintenance",
