@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +13,7 @@ from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.place import place_options
 from monitor.cli.progress import progress
 from monitor.cli.reading import reading
+from monitor.ledger.close import proposed
 from monitor.ledger.yearly import yearly
 
 _COLUMNS = (
@@ -56,6 +58,23 @@ def yearly_(year: int, partner: str | None, service: str | None, json_: bool) ->
             _show(found, year)
     if not review["reviews"]:
         raise AnswerIsNoError(f"there is no statement in {year}: no subscription and terms are in force in it")
+
+
+@command.command("restatements", epilog="Example: jaga report restatements --json")
+@click.option("--json", "json_", is_flag=True, help="As JSON.")
+@place_options
+def restatements(json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Closed months that the ledger would now give otherwise: `jaga close MONTH --restate` makes their next version."""
+    with reading() as months:
+        found = proposed(months)
+    if json_:
+        show.as_json([dataclasses.asdict(entry) for entry in found])
+        return
+    show.table(
+        ("statement", "version", "availability", "then", "change in credit"),
+        [(e.statement, str(e.version), *(f"{share} %" for share in e.availability), e.credit_delta) for e in found],
+        empty="Every closed month stands as it was issued.",
+    )
 
 
 def _show(review: Mapping[str, Any], year: int) -> None:

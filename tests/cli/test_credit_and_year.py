@@ -172,3 +172,26 @@ def test_a_window_by_a_rule_is_announced_at_its_instants(ledger: Jaga) -> None:
     ]
     endless = ledger("maintenance", "announce", "portal", *span, "--rule", "FREQ=DAILY")
     assert (endless.code, "has no end: give COUNT=… or UNTIL=…" in endless.err) == (1, True)
+
+
+def test_what_touches_a_closed_month_opens_a_proposed_restatement(ledger: Jaga) -> None:
+    assert ledger("close", "2026-04").code == 0
+    assert "Every closed month stands as it was issued." in ledger("report", "restatements").out
+    span = ("--start", "2026-04-10T00:00:00+07:00", "--end", "2026-04-10T02:00:00+07:00", "--evidence", "report 7")
+    refused = ledger("exclude", "add", "portal", "--reason", "attack", *span)
+    assert (refused.code, "it touches closed months: 2026-04/acme/portal" in refused.err) == (1, True)
+    assert ledger("exclude", "add", "portal", "--reason", "attack", *span, "--restate").code == 0
+    (found,) = ledger("report", "restatements", "--json").json()
+    assert found == {
+        "statement": "2026-04/acme/portal",
+        "version": 1,
+        "availability": ["94.861111", "95.138888"],
+        "credit_delta": "-1250000",
+    }
+    assert "94.861111 %" in ledger("report", "restatements").out
+    restate = ("close", "2026-04", "--restate", "--reason", "report 7")
+    previewed = ledger(*restate, "--preview").out
+    assert "94.861111 %   95.138888 %  10 % = IDR 1250000  0 % = IDR 0" in previewed
+    assert ledger(*restate).code == 0
+    assert "Every closed month stands as it was issued." in ledger("report", "restatements").out
+    assert "No figure of any month would change." in ledger(*restate, "--preview").out
