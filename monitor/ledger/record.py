@@ -11,7 +11,7 @@ from monitor.core.chain import GENESIS
 from monitor.core.check import CheckList
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
-from monitor.core.fact import ChecksAdopted, Close
+from monitor.core.fact import CheckpointSigned, ChecksAdopted, Close
 from monitor.core.run import Origin
 from monitor.core.terms import Agreements
 from monitor.ledger.evidence import check_lists
@@ -61,6 +61,14 @@ class Record:
     def all_closes(self) -> list[tuple[Entry, Close]]:
         """Every close this ledger made, in order. One that was imported closes nothing here."""
         return sorted((found for of_month in self.closed.values() for found in of_month), key=lambda pair: pair[0].seq)
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest checkpoint that this ledger signed, as its note: what goes out with statements and notices."""
+        for entry in reversed(self.entries):
+            if isinstance(entry.fact, CheckpointSigned) and entry.origin is not Origin.IMPORTED:
+                return entry.fact.note
+        return None
 
 
 def read_record(reader: Reader, configured: Agreements, *, before_seq: int | None = None) -> Record:
