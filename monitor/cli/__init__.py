@@ -26,6 +26,8 @@ _VERBS = {
     "adjudicate": Verb("monitor.cli.adjudicate", "Rule on unknown time."),
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
+    "credit-note": Verb("monitor.cli.credit_note", "What a partner is credited for a month, over all its services."),
+    "report": Verb("monitor.cli.report", "The yearly review."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
     "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
     "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
