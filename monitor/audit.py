@@ -428,7 +428,7 @@ def read_signed(ledger: Ledger, key: Key) -> Signed:
             except ValueError as error:
                 found.problems.append(f"the key in entry {entry.seq}: {error}")
                 continue
-            if text is not None and fact["key"] in text:
+            if text is not None and fact["key"] in text.splitlines():
                 found.keys.append(read_key(fact["key"]))
         elif fact["type"] == "checkpoint":
             _known, problems = found.judge(fact["note"])
@@ -1205,12 +1205,15 @@ def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | No
         "statement": f"{name.month}/{name.partner}/{name.service}",
         "decisions": decisions_of(ledger, month),
         "claim": claim_of(ledger, statement, month, [e for e in closes if close and e.seq <= close.seq]),
+        "checkpoint": next((e.fact["note"] for e in reversed(ledger.facts("checkpoint", before))), None),
         "ledger": {"entries": before - 1, "head": ledger.entries[before - 2].hash if before > 1 else FIRST_PREV},
     }
     if month.evidence.stated or _rests_on_imported(ledger, month):
         computed["imported"] = True
     if close is None:
-        status = "needs_adjudication" if month.needs_adjudication else "provisional"
+        status: object = "needs_adjudication" if month.needs_adjudication else "provisional"
+        if month.elapsed[1] < month.asked.period[1]:
+            status = OneOf(("provisional", "needs_adjudication"))  # a running month may still get its evidence
         computed |= {"version": 1, "status": status, "digest": None, "issued_at": None, "restates": None}
     else:
         computed |= _closed(ledger, statement, month, close, closes)

@@ -28,7 +28,7 @@ MORE: tuple[dict[str, Any], ...] = (
 )
 RAISES = {"type": "reversal", "of": "x-1", "at": "2026-05-12T00:00:00+07:00", "by": "sari", "note": "withdrawn"}
 # Fields of which a statement's reader is told that the ledger cannot answer them.
-TRUSTED = {"method.rule", "checkpoint", "claim.status", "claim.filed_at", "imported"}
+TRUSTED = {"method.rule", "claim.status", "claim.filed_at", "imported"}
 WORDS = {"rejected.why", "outages.first_failure"}
 
 
