@@ -614,13 +614,12 @@ def stretches(items: Sequence[Item]) -> list[tuple[int, int, str]]:
 
 
 def check_lists(ledger: Ledger, service: str, before: int) -> list[CheckList]:
-    """The lists of a service as they came into force: from their recording, never backwards [2.3]."""
+    """The lists of a service as they came into force."""
     found = []
     for entry in ledger.facts("checks", before):
         fact = entry.fact
         if fact["service"] == service:
-            stated = instant(fact["at"])
-            at = stated if entry.origin == "imported" else max(stated, entry.recorded_at)
+            at = instant(fact["at"])
             networks = {
                 check["id"]: check.get("network", "public") for check in fact["checks"] if check.get("sla", True)
             }
@@ -1072,13 +1071,13 @@ def method_of(month: Month) -> Json:
     zone, (start, end) = month.agreement.zone, month.elapsed
     first = in_force(month.lists, start)
     lists = ([] if first is None else [first]) + [entry for entry in month.lists if start < entry.at < end]
-    told = [{name: value for name, value in entry.fact.items() if name not in {"type", "service"}} for entry in lists]
+    names = ("interval_s", "timeout_s", "stale_after_s", "checks")
     spoke = {
         location
         for (_check, location), said in month.evidence.said.items()
         if any(overlap(stretch[:2], month.elapsed) for stretch in said)
     }
-    checks = [fact | {"at": shown(entry.at, zone)} for fact, entry in zip(told, lists, strict=True)]
+    checks = [{"at": shown(entry.at, zone)} | {name: entry.fact[name] for name in names} for entry in lists]
     return {"checks": checks, "locations": sorted(spoke)}
 
 
@@ -1171,6 +1170,10 @@ def digest_of(statement: Json) -> str:
     return sha256(canonical(kept))
 
 
+COMMIT_DELAY = 60 * SECOND
+"""How long after the instant it states an entry may be recorded without having been dated back."""
+
+
 @dataclass(slots=True)
 class Audit:
     """The answer for one statement."""
@@ -1223,6 +1226,7 @@ def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | No
     stated = statement | {"decisions": [each for each in statement["decisions"] if each.get("of") not in others]}
     found = Audit(f"{statement['statement']} version {statement['version']}", [*differences(stated, computed)])
     found.trusted = month.agreement.trusted + _trusted(statement, close)
+    found.differences += _backwards(ledger, month)
     if close is not None:
         found.differences += _unsound_close(statement, month, close)
     if signed is not None and statement.get("checkpoint") is not None:
@@ -1254,6 +1258,16 @@ def _closed(ledger: Ledger, statement: Json, month: Month, close: Entry, closes:
         restates = {"version": last.fact["version"], "reason": fact["reason"], "by": fact["by"]}
         found["restates"] = restates | {"credit_delta": format(delta, "f")}
     return found
+
+
+def _backwards(ledger: Ledger, month: Month) -> Iterator[Difference]:
+    """Check lists of the ledger's own that reach back into the month from before their recording [2.3]."""
+    for entry in ledger.facts("checks", month.asked.before):
+        span = (instant(entry.fact["at"]), entry.recorded_at)
+        own = entry.origin != "imported" and entry.fact["service"] == month.asked.service
+        if own and span[1] - span[0] > COMMIT_DELAY and overlap(span, month.asked.period):
+            at, recorded = (shown(each, month.agreement.zone) for each in span)
+            yield Difference(f"the check list of entry {entry.seq} acts before its recording", at, recorded)
 
 
 def _unsound_close(statement: Json, month: Month, close: Entry) -> Iterator[Difference]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,10 +45,13 @@ class Books:
         """A fact of the ledger's own."""
         self._commit(Unit(recorded_at_us=self.now_us, facts=[read_fact(line)]))
 
-    def run(self, check: str, at_us: int, outcome: str, location: str = "jkt-1") -> None:
-        """A run of portal's own."""
-        found = Run(service="portal", check=check, location=location, start_us=at_us, outcome=Outcome(outcome))
-        self._commit(Unit(recorded_at_us=self.now_us, runs=[found]))
+    def runs(self, told: Iterable[tuple[str, int, str]]) -> None:
+        """Runs of portal's own from jkt-1: check, start, outcome."""
+        found = [
+            Run(service="portal", check=check, location="jkt-1", start_us=at_us, outcome=Outcome(outcome))
+            for check, at_us, outcome in told
+        ]
+        self._commit(Unit(recorded_at_us=self.now_us, runs=found))
 
     def _commit(self, unit: Unit) -> None:
         evidence = Evidence(self.store)
@@ -90,12 +93,13 @@ class Books:
 
 
 @contextmanager
-def books(folder: Path, now_us: int, lines: Iterable[Line] = ()) -> Iterator[Books]:
+def books(folder: Path, now_us: int, lines: Sequence[Line] = ()) -> Iterator[Books]:
     """Books in a folder, with a file imported."""
     store = open_store("sqlite:///ledger.db", base=folder)
     try:
         found = Books(store, folder, now_us)
-        found.take(lines)
+        if lines:
+            found.take(lines)
         yield found
     finally:
         store.close()

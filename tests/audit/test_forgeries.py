@@ -152,7 +152,7 @@ def test_evidence_that_came_after_a_close_is_pointed_at(tmp_path: Path) -> None:
     with books(tmp_path, CASE.now_us, CASE.lines) as found:
         found.close("2026-04")
         (document,) = found.statements("2026-04")
-        found.run("login", at("2026-04-05T00:00:00"), "fail")
+        found.runs([("login", at("2026-04-05T00:00:00"), "fail")])
         assert found.statements("2026-04") == [document]
         answer = audit.audit(audit.read_ledger(found.export()), document)
         assert answer.differences
