@@ -29,6 +29,7 @@ _VERBS = {
     "credit-note": Verb("monitor.cli.credit_note", "What a partner is credited for a month, over all its services."),
     "report": Verb("monitor.cli.report", "The yearly review."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
+    "verify": Verb("monitor.cli.verify", "Recompute a statement from an export, without the store."),
     "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
     "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
