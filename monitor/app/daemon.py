@@ -18,12 +18,13 @@ from monitor.app.options import Options, version
 from monitor.app.process import Rereading, settle_in
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
+from monitor.app.timekeeping import Timekeeper
 from monitor.app.views import Views
-from monitor.clock import Clock, Step, live_clock
+from monitor.clock import Clock, Step, Sync, live_clock, wall_sync
 from monitor.closing import Closing
 from monitor.config import Settings
 from monitor.control import Server
-from monitor.core.fact import ClockStep
+from monitor.core.calendar import Month
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
@@ -68,6 +69,7 @@ class Daemon:
         options: Options,
         *,
         clock: Clock | None = None,
+        sync: Callable[[], Sync] | None = None,
         threads: bool = True,
         logs: LogCounts | None = None,
         notifier: Notifier | None = None,
@@ -75,12 +77,13 @@ class Daemon:
         self.options = options
         self.lost_runs = 0
         self._given_clock = clock
+        # What the kernel says is about its own clock, not about one that was handed in.
+        self._sync = sync or (wall_sync if clock is None else _nothing_known)
         self._threads = threads
         self._logs = logs
         self._notifier = notifier or Notifier()
         self._stack = AsyncExitStack()
         self._why_not: str | None = "it has not been started"
-        self._steps: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._starting: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -90,6 +93,7 @@ class Daemon:
         self._read: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
         self._reading: ThreadPoolExecutor | None = None
         self.clock: Clock
+        self.timekeeper: Timekeeper
         self.supervisor: Supervisor
         self.store: SqlStore
         self.detector: Detector
@@ -112,7 +116,9 @@ class Daemon:
         if self._why_not is not None:
             return self._why_not
         since_us = self.recorder.stats.failing_since_us
-        return None if since_us is None else f"the store fails since {format_instant(since_us)}"
+        if since_us is not None:
+            return f"the store fails since {format_instant(since_us)}"
+        return self.timekeeper.why_not_ready()
 
     @property
     def listen_address(self) -> str | None:
@@ -248,6 +254,7 @@ class Daemon:
     async def _with_clock(self) -> AsyncIterator[None]:
         self.clock = self._given_clock or live_clock(asyncio.get_running_loop())
         self.supervisor = Supervisor(self.clock)
+        self.timekeeper = Timekeeper(self.clock, self.options.location, sync=self._sync)
         try:
             yield
         finally:
@@ -263,6 +270,7 @@ class Daemon:
         try:
             self.store = await self._write(lambda: open_store(self.options.store, base=self.options.base))
             try:
+                await self._write(lambda: self.timekeeper.open(self.store))
                 yield
             finally:
                 await self._write(self.store.close)
@@ -275,7 +283,7 @@ class Daemon:
     async def _with_parts(self) -> AsyncIterator[None]:
         """Everything that can be made before the ledger is replayed, and does nothing by itself."""
         network = LiveNetwork()
-        self.pulse = Pulse(self.clock, self._on_step)
+        self.pulse = Pulse(self.clock, self._on_step, self.timekeeper.look)
         self.detector = Detector(self.store, self.options.basis.agreements)
         self.runner = Runner(
             location=self.options.location,
@@ -304,6 +312,7 @@ class Daemon:
             scheduler=self.scheduler,
             runner=self.runner,
             pulse=self.pulse,
+            timekeeper=self.timekeeper,
             supervisor=self.supervisor,
             read=self._read,
             ready=lambda: self.ready,
@@ -350,6 +359,7 @@ class Daemon:
         try:
             yield
         finally:
+            await self.timekeeper.settle()
             with suppress(StoreError):  # told by the recorder itself; what it lost is counted below
                 await self.recorder.ask(self._last_marks)
             self.recorder.stop()
@@ -383,7 +393,7 @@ class Daemon:
     async def _with_closing(self) -> AsyncIterator[None]:
         closing = Closing(
             self.clock,
-            due=lambda: self.read(due),
+            due=self._due_months,
             close=lambda command: self.decide(command, by=AUTHOR),
         )
         task = self.supervisor.start("closing", closing.run)
@@ -406,8 +416,14 @@ class Daemon:
 
     # What the parts hand each other.
 
+    async def _due_months(self) -> list[tuple[Month, str, str]]:
+        """The months that may close by themselves: none by a clock in doubt."""
+        return await self.read(due) if self.timekeeper.steady() else []
+
     async def _run(self, plan: Plan, slot_us: int) -> None:
-        self.recorder.accept(await self.runner.run(plan, slot_us))
+        begun_ns = self.clock.now_ns()
+        run = await self.runner.run(plan, slot_us)
+        self.recorder.accept(self.timekeeper.checked(run, begun_ns))
 
     def _late(self, plan: Plan, slot_us: int) -> None:
         self.recorder.accept(self.runner.late(plan, slot_us))
@@ -432,19 +448,12 @@ class Daemon:
             _log.info("configuration adopted", facts=adopted)
 
     def _on_step(self, step: Step) -> None:
-        _log.warning("wall clock stepped", delta_us=step.delta_us, now=format_instant(step.at_us))
         self.scheduler.rebase()
-        task = asyncio.get_running_loop().create_task(self._record_step(step), name="clock step")
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
+        self.timekeeper.stepped(step, self.recorder)
 
-    async def _record_step(self, step: Step) -> None:
-        fact = ClockStep(at_us=step.at_us, delta_us=step.delta_us, location=self.options.location)
-        unit = Unit(recorded_at_us=step.at_us, facts=[fact])
-        try:
-            await self.recorder.ask(lambda _store: (unit, None))
-        except StoreError as error:
-            _log.error("clock step not recorded", error=str(error))
+
+def _nothing_known() -> Sync:
+    return Sync(synchronised=None)
 
 
 async def _inline(call: Callable[[], T]) -> T:

@@ -12,6 +12,7 @@ from typing import Any
 from monitor.app.options import Options, version
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
+from monitor.app.timekeeping import Timekeeper
 from monitor.clock import Clock
 from monitor.core.instant import SECOND_US
 from monitor.core.run import SourceKey
@@ -44,6 +45,7 @@ class Views:
     scheduler: Scheduler
     runner: Runner
     pulse: Pulse
+    timekeeper: Timekeeper
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
@@ -79,8 +81,10 @@ class Views:
             return self._kept[1]
 
     async def status(self) -> Mapping[str, Any]:
-        """The status document of now."""
-        return status_document(await self.standings(), self.clock.now_us())
+        """The status document of now, and whether anything keeps the clock right that it goes by (null: not known)."""
+        document = status_document(await self.standings(), self.clock.now_us())
+        clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}
+        return {**document, "clock": clock}
 
     def snapshot(self) -> Snapshot:
         """Everything one exposition shows; called where reading may block."""
@@ -135,6 +139,7 @@ class Views:
             runs_in_flight=self.scheduler.in_flight,
             scheduler_lag=self.scheduler.stats.lag.tally(),
             loop_lag_us=self.pulse.take_worst_us(),
+            clock_offset_us=self.timekeeper.sync().offset_us,
             reload_ok=self.reload_ok,
             reload_success_us=self.reloaded_us,
             evaluation_us=self.detector.stats.evaluated_us,
