@@ -4,18 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
 
 import structlog
 
-from monitor.app.adopt import adoptions
+from monitor.app.adopt import Insistence, adoptions
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
-from monitor.app.process import Rereading, settle_in
+from monitor.app.process import Reread, Rereading, settle_in
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
 from monitor.app.timekeeping import Timekeeper
@@ -146,24 +146,26 @@ class Daemon:
         answer: T = await self._read(lambda: call(Months(self.store, self.options.basis, now_us)))
         return answer
 
-    async def reload(self, settings: Settings) -> None:
+    async def reload(self, settings: Settings, insistence: Insistence | None = None) -> frozenset[str]:
         """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
 
-        A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and pages stay as they
-        are until the daemon is started anew.
+        A service that is not UP keeps its list and its checks, unless somebody insists and says why (CONTRACT 2.3);
+        the services that keep theirs are answered. Store, location and pages stay until the daemon is started anew.
         """
         async with self._reloading:
             wanted = Options.of(settings)
-            held = await self._held_back(wanted)
+            not_up = await self._changing_while_not_up(wanted)
+            held = not_up if insistence is None else frozenset()
             options = wanted.keeping(self.options, held)
-            await self._adopt(options)
+            await self._adopt(options, {} if insistence is None else dict.fromkeys(not_up, insistence))
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
             self.scheduler.replace(staggered(options.plans))
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
+        return held
 
-    async def _held_back(self, wanted: Options) -> frozenset[str]:
+    async def _changing_while_not_up(self, wanted: Options) -> frozenset[str]:
         """The services whose list would change while they are not UP."""
         before = {entry.service: entry for entry in self.options.lists}
         after = {entry.service: entry for entry in wanted.lists}
@@ -386,8 +388,10 @@ class Daemon:
         finally:
             await server.stop()
 
-    async def _reload_asked(self) -> str | None:
-        return "this daemon has no configuration file" if self._rereading is None else await self._rereading.once()
+    async def _reload_asked(self, insistence: Insistence | None) -> Reread:
+        if self._rereading is None:
+            return Reread(why="this daemon has no configuration file, or is still starting")
+        return await self._rereading.once(insistence)
 
     @asynccontextmanager
     async def _with_closing(self) -> AsyncIterator[None]:
@@ -434,13 +438,13 @@ class Daemon:
     def _last_marks(self, _store: Store) -> tuple[Unit, None]:
         return Unit(recorded_at_us=self.clock.now_us(), marks=self.detector.marks()), None
 
-    async def _adopt(self, options: Options) -> None:
+    async def _adopt(self, options: Options, insisted: Mapping[str, Insistence] | None = None) -> None:
         """Make the configuration's terms, fees and check lists facts, where they are not yet."""
         now_us = self.clock.now_us()
 
         def make(store: Store) -> tuple[Unit | None, int]:
             recorded = [entry.fact for entry in store.entries(types=("terms", "subscription", "checks"))]
-            facts = adoptions(recorded, options.basis, options.lists, now_us)
+            facts = adoptions(recorded, options.basis, options.lists, now_us, insisted)
             return (Unit(recorded_at_us=now_us, facts=facts) if facts else None), len(facts)
 
         adopted = await self.recorder.ask(make)

@@ -69,7 +69,7 @@ class Victim(Daemon):
 
     async def start(self) -> None:
         await super().start()
-        say(ready=os.getpid())
+        asyncio.get_running_loop().call_soon(lambda: say(ready=os.getpid()))  # when it listens to signals, too
 
     @asynccontextmanager
     async def _with_parts(self) -> AsyncIterator[None]:
@@ -102,10 +102,11 @@ class Victim(Daemon):
 
 def live(order: dict[str, Any]) -> int:
     set_up(now_us=lambda: time.time_ns() // 1000, log_format=LogFormat.JSON, level="warning")
-    daemon = Victim(Options.of(load(Path(order["config"])).settings), order)
+    path = Path(order["config"])
+    daemon = Victim(Options.of(load(path).settings), order)
     if order["mutant"] is not None:
         MUTANTS[order["mutant"]](daemon)
-    return asyncio.run(daemon.serve())
+    return asyncio.run(daemon.serve(lambda: load(path).settings))
 
 
 def main() -> None:
