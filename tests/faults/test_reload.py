@@ -27,7 +27,7 @@ pytestmark = pytest.mark.slow
 
 
 def written(path: Path, url: str, *, checks: int = 2, versions: int = 0) -> None:
-    """A file in which `changing` has so many checks, and both contracts so many further versions; `still` never changes.
+    """A file in which `changing` has so many checks, both contracts so many further versions; `still` never changes.
 
     It takes the place of the one before in one step, as an editor or a deployment does it.
     """
