@@ -219,6 +219,8 @@ class Recorder:
             self._writing = ()
         if committed is not None:
             self._recovered()
+            if gap is not None:
+                _log.warning("gap recorded", **gap.document())
             self._on_committed(committed)
         return bool(owing)
 
@@ -285,6 +287,8 @@ class Recorder:
         return earliest
 
     def _drop(self, run: Run) -> None:
+        if self._gap is None:
+            _log.error("runs dropped, the buffer is full", held_runs=self.pending, first=format_instant(run.start_us))
         self.stats.dropped_runs += 1
         self._gap = _joined(self._gap, Gap(runs=1, from_us=run.start_us, to_us=run.start_us))
 

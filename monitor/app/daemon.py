@@ -338,6 +338,7 @@ class Daemon:
         handed = Handed(
             version=version(),
             not_ready=self.not_ready,
+            unreadable=lambda: self._why_not,
             metrics=exposition.render,
             status=self.views.status,
         )
