@@ -39,6 +39,9 @@ UNIT_RUNS = 5_000
 RETRY_US = 250_000
 MAX_RETRY_US = 5 * SECOND_US
 SAY_AGAIN_US = 60 * SECOND_US
+UNANSWERED_US = 20 * SECOND_US
+"""A store that says nothing for so long fails, though no attempt has: longer than any lock is waited for."""
+
 GAPS_MARK = "gaps"
 MAX_GAPS = 1_000
 
@@ -209,7 +212,7 @@ class Recorder:
         self._writing = runs
         at_us, open_since = self._clock.now_us(), self._open_since()
         try:
-            committed, owing = await self._submit(lambda: self._commit_runs(runs, gap, at_us, open_since))
+            committed, owing = await self._answered(lambda: self._commit_runs(runs, gap, at_us, open_since))
         except BaseException:
             # What is given twice is there once: a run is known by its key.
             self._buffer.extendleft(reversed(runs))
@@ -227,18 +230,29 @@ class Recorder:
     async def _write_ask(self, ask: _Ask) -> bool:
         at_us, open_since = self._clock.now_us(), self._open_since()
         try:
-            answer, done, owing = await self._submit(lambda: self._commit_ask(ask, at_us, open_since))
+            answer, done, owing = await self._answered(lambda: self._commit_ask(ask, at_us, open_since))
         except StoreError as error:
             _settle(ask.answer, error)
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the one who asked, and goes there whole
             _settle(ask.answer, error)
             return True
+        if done:
+            self._recovered()
         for committed in done:
             self._on_committed(committed)
         if not ask.answer.done():
             ask.answer.set_result(answer)
         return bool(owing)
+
+    async def _answered(self, call: Callable[[], T]) -> T:
+        """The store's answer; that it is long in coming is told meanwhile."""
+        timer = self._clock.call_after(UNANSWERED_US, self._unanswered)
+        try:
+            answer: T = await self._submit(call)
+        finally:
+            timer.cancel()
+        return answer
 
     # Where the store is spoken to.
 
@@ -304,6 +318,12 @@ class Recorder:
             self._said_us = now_us
             since = format_instant(self.stats.failing_since_us)
             _log.error("store failing", error=str(error), since=since, held_runs=self.pending)
+
+    def _unanswered(self) -> None:
+        if self.stats.failing_since_us is None:
+            self.stats.failing_since_us = self._clock.now_us() - UNANSWERED_US
+            since = format_instant(self.stats.failing_since_us)
+            _log.error("store does not answer", since=since, held_runs=self.pending)
 
     def _recovered(self) -> None:
         if self.stats.failing_since_us is not None:

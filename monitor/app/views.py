@@ -84,8 +84,8 @@ class Views:
             return self._kept[1]
 
     async def status(self) -> Mapping[str, Any]:
-        """The status document of now, with whether anything keeps its clock right (null: not known), and what the record
-        could not take.
+        """The status document of now; whether anything keeps its clock right (null: not known); what the record could
+        not take.
         """
         document = status_document(await self.standings(), self.clock.now_us())
         clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}

@@ -42,11 +42,11 @@ def test_what_the_buffer_could_not_hold_is_a_gap_that_shows_everywhere(tmp_path:
             failing: Any = await daemon.views.status()
             assert failing["record"]["held_runs"] == HELD
             assert failing["record"]["dropped_runs"] == 60 - HELD
-            assert not daemon.ready
+            assert "the store fails since" in str(daemon.not_ready())
             other.execute("ROLLBACK")
             other.close()
             await world.clock.wait_until(START_US + 3 * HOUR)
-        assert daemon.ready
+        assert daemon.not_ready() is None
         told = [line for line in logs if line["event"] in {"runs dropped, the buffer is full", "gap recorded"}]
         assert [(line["log_level"], line["event"]) for line in told] == [
             ("error", "runs dropped, the buffer is full"),
