@@ -5,6 +5,7 @@ that the kernel does not vouch for. Virtual time and a real ledger; test_faketim
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -17,7 +18,7 @@ from monitor.app.timekeeping import STEADY_US, WHY
 from monitor.clock import Sync
 from monitor.config import zone
 from monitor.core.calendar import Month
-from monitor.core.fact import ClockStep
+from monitor.core.fact import ClockStep, Outage
 from monitor.core.month import Figures
 from monitor.core.run import Outcome, Run, SourceKey
 from monitor.core.span import Span
@@ -220,6 +221,48 @@ def test_a_step_while_the_store_fails_is_recorded_afterwards_and_voids_no_more(
     # Of the thirty the first was lived again before the step could be recorded, on virtual time to the microsecond.
     assert [run.start_us for run in void(runs)] == [START_US + number * MINUTE for number in range(32, 61)]
     assert step.delta_us == -30 * MINUTE
+
+
+def test_outages_of_a_time_that_is_lived_again_are_told_and_its_seconds_counted_once(
+    tmp_path: Path, loop: VirtualLoop
+) -> None:
+    """The clock goes an hour back in an outage; the next one comes before the old time is reached again."""
+    world = World.make(tmp_path, loop, checks=3)
+    paths = frozenset({0, 1, 2})
+    world.target.script = [(START_US + 115 * MINUTE, START_US + 125 * MINUTE, paths)]
+    chance, exactly = random.Random(3), world.clock.wait_until
+
+    async def a_little_late(at_us: int) -> None:
+        """On virtual time runs would start in the very microseconds of those of the hour before, and be the same."""
+        await exactly(at_us)
+        await asyncio.sleep(chance.uniform(0, 0.01))
+
+    world.clock.wait_until = a_little_late  # type: ignore[method-assign]
+
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        await world.clock.wait_until(START_US + 2 * HOUR + 10 * SECOND)
+        world.target.script = [(START_US + 80 * MINUTE, START_US + 90 * MINUTE, paths)]
+        world.clock.step(-HOUR - 7 * SECOND)
+        await asyncio.sleep(45 * 60)
+        assert world.clock.now_us() < START_US + 110 * MINUTE
+        told = [entry.fact for entry in daemon.store.entries() if isinstance(entry.fact, Outage)]
+        assert [outage.end_us is not None for outage in told] == [False, True] * (len(told) // 2)
+        future, *again = told[1::2]
+        assert future.end_us == future.start_us, "it began in a time that was not"
+        # Between the runs of this hour stand the void ones of the other, and an inconclusive run ends what was before.
+        assert again
+        for outage in again:
+            assert START_US + 80 * MINUTE <= outage.start_us < (outage.end_us or 0) <= START_US + 91 * MINUTE
+        await asyncio.sleep(60 * 60)
+        totals = daemon.detector.totals(SERVICE, world.clock.now_us())
+        lived_us = world.clock.now_us() - START_US
+        assert totals.observed_us + totals.unknown_us <= lived_us, "no second counts twice"
+        await daemon.stop()
+
+    world.play(story)
+    account = figures(tmp_path, APRIL, world.clock.now_us()).account
+    assert 0 < account.down_us <= 11 * MINUTE, "the outage of the void hour counts for nothing"
 
 
 def test_a_clock_behind_the_ledger_at_the_start(tmp_path: Path, loop: VirtualLoop) -> None:
