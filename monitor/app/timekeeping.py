@@ -96,6 +96,10 @@ class Timekeeper:
             return False
         return self._stepped_ns is None or self._clock.now_ns() - self._stepped_ns > STEADY_US * 1000
 
+    def offset_us(self) -> int | None:
+        """The system's clock minus what is known better: what keeps it right, or the time base while it is in doubt."""
+        return self._sync().offset_us if self.why_not_ready() is None else self._clock.offset_us()
+
     def look(self) -> None:
         """Say once that the wall clock is not believed, and once that it is again."""
         why = self.why_not_ready()

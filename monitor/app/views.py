@@ -163,7 +163,7 @@ class Views:
             runs_in_flight=self.scheduler.in_flight,
             scheduler_lag=self.scheduler.stats.lag.tally(),
             loop_lag_us=self.pulse.take_worst_us(),
-            clock_offset_us=self.timekeeper.sync().offset_us,
+            clock_offset_us=self.timekeeper.offset_us(),
             reload_ok=self.reload_ok,
             reload_success_us=self.reloaded_us,
             evaluation_us=self.detector.stats.evaluated_us,

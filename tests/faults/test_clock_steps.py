@@ -149,6 +149,7 @@ def test_a_jump_to_2098_is_not_believed_and_said_loudly(tmp_path: Path, loop: Vi
             await world.clock.wait_until(START_US + HOUR + 2 * SECOND)
             assert "it is not believed" in str(daemon.not_ready())
             assert "not believed" in str((await daemon.views.status())["clock"])
+            assert daemon.views.snapshot().daemon.clock_offset_us == YEAR_2098_US
             await world.clock.wait_until(START_US + 2 * HOUR)
             world.clock.step(-YEAR_2098_US)
             await world.clock.wait_until(START_US + 2 * HOUR + 2 * SECOND)
