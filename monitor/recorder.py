@@ -94,7 +94,10 @@ class _Ask:
 
 
 class Recorder:
-    """Takes runs and decisions, commits them, and tells `on_committed` (on the loop) what was committed."""
+    """Takes runs and decisions, commits them, and tells `on_committed` (on the loop) what was committed.
+
+    `resume` says, before the next `react`, that it has to begin again where the record says it got to.
+    """
 
     def __init__(
         self,
@@ -103,6 +106,7 @@ class Recorder:
         clock: Clock,
         submit: Submit,
         react: React,
+        resume: Callable[[], None] = lambda: None,
         open_since: Callable[[], Mapping[str, int]] = dict,
         on_committed: Callable[[Committed], None] = lambda _committed: None,
         buffer_runs: int = BUFFER_RUNS,
@@ -112,6 +116,7 @@ class Recorder:
         self._clock = clock
         self._submit = submit
         self._react = react
+        self._resume = resume
         self._open = open_since
         self._on_committed = on_committed
         self._buffer_runs = buffer_runs
@@ -119,7 +124,8 @@ class Recorder:
         self._writing: Sequence[Run] = ()
         self._asks: deque[_Ask] = deque()
         self._gap: Gap | None = None
-        self._owed: Unit | None = None  # touched only where the store is spoken to
+        self._owed: Unit | None = None  # this and the next touched only where the store is spoken to
+        self._in_doubt = False
         self._work = asyncio.Event()
         self._timer: Timer | None = None
         self._timer_due_ns = 0
@@ -259,7 +265,7 @@ class Recorder:
     def _commit_runs(
         self, runs: Sequence[Run], gap: Gap | None, at_us: int, open_since: Mapping[str, int]
     ) -> tuple[Committed | None, bool]:
-        if not runs and gap is None and self._owed is None:
+        if not runs and gap is None and self._owed is None and not self._in_doubt:
             committed = None
         else:
             marks = {} if gap is None else {GAPS_MARK: self._gaps_with(gap)}
@@ -280,9 +286,21 @@ class Recorder:
         return answer, done, self._owed is not None
 
     def _commit(self, unit: Unit) -> Committed:
-        """One transaction for a unit and what is owed from the units before it."""
-        committed = self._store.commit(unit if self._owed is None else _together(self._owed, unit))
-        self._owed = None
+        """One transaction for a unit and what is owed from the units before it.
+
+        Where it fails, whether it was written is not known: the answer alone may be lost. What is given again is then
+        nothing fresh, and what is owed may be there. So what follows is derived anew, from the record.
+        """
+        try:
+            committed = self._store.commit(unit if self._owed is None else _together(self._owed, unit))
+        except StoreError:
+            self._in_doubt = True
+            raise
+        finally:
+            self._owed = None
+        if self._in_doubt:
+            self._in_doubt = False
+            self._resume()
         self.stats.commits += 1
         self.stats.committed_runs += len(unit.runs)
         return committed

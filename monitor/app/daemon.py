@@ -302,6 +302,7 @@ class Daemon:
             clock=self.clock,
             submit=self._write,
             react=self.detector.take,
+            resume=self.detector.forget,
             open_since=self.scheduler.open_since,
             on_committed=self._on_committed,
         )

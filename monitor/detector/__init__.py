@@ -109,6 +109,10 @@ class Detector:
         self.stats.evaluated_us = at_us
         return unit
 
+    def forget(self) -> None:
+        """What was found may not be what stands: begin at the next turn where the record says."""
+        self._evidence = None
+
     def marks(self) -> dict[str, Any]:
         """Everything that is kept over restarts, as it stands."""
         return {

@@ -17,9 +17,8 @@ from monitor.ledger.verify import verify
 from monitor.storage.opening import open_reader
 from tests.app.conftest import Process, Target, configuration, daemon
 from tests.conformance.storage.conftest import _binaries, _server
-from tests.faults.test_disk import asked, until
+from tests.faults.test_disk import asked, every_request_is_on_record, until
 
-SECOND_US = 1_000_000
 KILLS = 3
 
 pytestmark = pytest.mark.slow
@@ -96,15 +95,11 @@ async def until_runs(server: Server, count: int) -> None:
     await until(f"{count} runs", enough)
 
 
-def judge(server: Server, acknowledged: list[Run]) -> None:
+def judge(server: Server, acknowledged: list[Run], requests: int) -> None:
     there = {run.key: run for run in server.runs()}
     assert all(there[run.key].same_content(run) for run in acknowledged)
     assert not [run for run in there.values() if run.outcome is Outcome.FAIL]
-    slots: dict[tuple[str, str], list[int]] = {}
-    for run in there.values():
-        slots.setdefault((run.service, run.check), []).append(run.slot_us or 0)
-    for made in slots.values():
-        assert sorted(made) == list(range(min(made), max(made) + 1, SECOND_US)), "every slot, and none twice"
+    every_request_is_on_record(list(there.values()), requests)
     reader = open_reader(server.url, base=Path("/"))
     assert verify(reader).holds
     reader.close()
@@ -125,7 +120,7 @@ async def test_a_server_that_is_killed_again_and_again_costs_no_run(
             await until_ready(process, 200)
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
-    judge(server, acknowledged)
+    judge(server, acknowledged, target.requests)
 
 
 async def test_a_server_that_hangs_is_told_and_probing_goes_on(tmp_path: Path, target: Target, server: Server) -> None:
@@ -144,4 +139,4 @@ async def test_a_server_that_hangs_is_told_and_probing_goes_on(tmp_path: Path, t
         await until_ready(process, 200)
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
-    judge(server, acknowledged)
+    judge(server, acknowledged, target.requests)
