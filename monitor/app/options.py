@@ -12,6 +12,7 @@ from monitor.config.holidays import describe
 from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
+from monitor.sealing.checkpoints import Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,6 +33,7 @@ class Options:
     basis: Basis
     listen: tuple[str, int]
     expose_money: bool
+    sealing: Place
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
 
@@ -48,6 +50,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:
