@@ -17,6 +17,7 @@ _VERBS = {
     "init": Verb("monitor.cli.init", "Write a commented starter configuration."),
     "check": Verb("monitor.cli.check", "Validate the configuration: every problem at once."),
     "probe": Verb("monitor.cli.probe", "Run one check once and show each step."),
+    "reload": Verb("monitor.cli.reload", "Have the running daemon read its configuration again."),
     "status": Verb("monitor.cli.status", "How the services stand now."),
     "statement": Verb("monitor.cli.statement", "The statements of a month."),
     "explain": Verb("monitor.cli.explain", "The arithmetic of a month, line by line."),
