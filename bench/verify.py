@@ -20,9 +20,8 @@ from monitor.sealing.keys import checks
 from monitor.storage import Unit
 from monitor.storage.sqlite import open_reader, open_store
 
-UNIT = 5_000
-CHECKPOINT_EVERY = 100
-"""Entries between two checkpoints: an hour of a busy ledger."""
+CHECKPOINT_EVERY = 500
+"""Entries between two checkpoints."""
 
 
 def fill(folder: Path, entries: int) -> None:

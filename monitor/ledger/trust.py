@@ -8,7 +8,9 @@ kept the old one must ask.
 from __future__ import annotations
 
 from monitor.core.checkpoint import (
+    Checkpoint,
     Checks,
+    Note,
     NoteError,
     PublicKey,
     read_checkpoint,
@@ -16,7 +18,7 @@ from monitor.core.checkpoint import (
     read_public_key,
     rotation_text,
 )
-from monitor.core.fact import CheckpointSigned, KeyAdopted, KeyReason
+from monitor.core.fact import KeyAdopted, KeyReason
 
 
 class Trust:
@@ -59,11 +61,10 @@ class Trust:
             self._vouched.add(key)
         return None
 
-    def signed(self, fact: CheckpointSigned) -> str | None:
+    def signed(self, checkpoint: Checkpoint, note: Note) -> str | None:
         """Whether the key in force signed a checkpoint: what is wrong, None if nothing is."""
         if self.current is None:
             return "a checkpoint before the first key"
-        checkpoint, note = read_checkpoint(fact.note)
         if checkpoint.origin != self.current.name:
             return f"its checkpoint is of {checkpoint.origin}, this ledger is {self.current.name}"
         if self._checks is not None and not note.signed_by(self.current, self._checks):

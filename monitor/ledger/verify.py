@@ -9,18 +9,19 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from monitor.core.chain import GENESIS, canonical
-from monitor.core.checkpoint import Checks, PublicKey, read_checkpoint
+from monitor.core.checkpoint import Checkpoint, Checks, Note, NoteError, PublicKey, read_checkpoint
 from monitor.core.entry import Head
 from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted
 from monitor.core.instant import format_instant_us
 from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin
-from monitor.core.wire import FactError, read_fact
+from monitor.core.wire import MAX_INTEGER, FactError, read_fact
 from monitor.ledger.trust import Trust
 from monitor.storage import Reader, StoreDamagedError
 
@@ -31,6 +32,7 @@ _IMPORTED = Origin.IMPORTED.value
 _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
+_stated = itemgetter(*_TIMED)
 _SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE}
 
 # (entries walked, entries the head speaks of)
@@ -139,6 +141,7 @@ class _Walk:
         self._tree = Frontier()
         self._outside = sorted(((read_checkpoint(note)[0], note) for note in outside), key=lambda found: found[0].size)
         self._met = 0
+        self._unsigned: list[tuple[int, Checkpoint, Note]] = []
 
     def take(self, columns: Mapping[str, Any], data: object) -> None:
         """The next row."""
@@ -166,6 +169,7 @@ class _Walk:
 
     def end(self, head: Head, first_own_seq: int | None) -> None:
         """After the last row: whether the ledger ends where it says it does."""
+        self._check_signatures()
         if head.seq > self._seq:
             self._find(
                 head.seq,
@@ -201,9 +205,9 @@ class _Walk:
             # Sorted and compact is canonical for all that the record holds, but for keys beyond the basic plane.
             if orjson.dumps(body, option=orjson.OPT_SORT_KEYS) != data and canonical(body) != data:
                 self._find(seq, "form", "its bytes are not in canonical form")
-            if isinstance(body, dict) and body.keys() >= _BODY and "type" in body["fact"]:
+            if isinstance(body, dict) and body.keys() >= _BODY and isinstance(body["fact"]["type"], str):
                 return body
-        except (ValueError, TypeError, AssertionError) as error:
+        except (ValueError, TypeError, KeyError, AssertionError) as error:
             self._find(seq, "form", f"its bytes are no canonical JSON: {error}")
             return None
         self._find(seq, "form", "its bytes are no entry")
@@ -219,6 +223,15 @@ class _Walk:
             self._find(seq, "changed", message)
 
     def _check_columns(self, columns: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        # The usual entry at one glance; anything else is looked at field by field.
+        if body["origin"] != _IMPORTED and _stated(columns) == (
+            body["fact"]["type"],
+            body["origin"],
+            body["epoch"],
+            body["prev"],
+            body.get("recorded_at_us"),
+        ):
+            return
         imported = body["origin"] == _IMPORTED
         if imported == ("recorded_at_us" in body):
             message = "imported entries alone keep their time of recording outside their bytes"
@@ -233,6 +246,9 @@ class _Walk:
         recorded_us = body.get("recorded_at_us")
         if body["origin"] == _IMPORTED or not isinstance(recorded_us, int):
             return
+        if abs(recorded_us) > MAX_INTEGER:
+            self._find(seq, "form", "its time of recording is no instant")
+            return
         self._first_own_seq = self._first_own_seq or seq
         if self._own_us is not None and recorded_us <= self._own_us:
             before = format_instant_us(self._own_us)
@@ -241,36 +257,53 @@ class _Walk:
         self._own_us = recorded_us
 
     def _check_sealing(self, seq: int, written: Mapping[str, Any]) -> None:
-        """A key or a checkpoint: the tree holds exactly the entries before it."""
+        """A key, a checkpoint, a loss: what stands before it is what the tree holds."""
         try:
+            if written["type"] == CheckpointSigned.TYPE:
+                self._check_checkpoint(seq, str(written.get("note")))
+                return
             fact = read_fact(written)
-        except FactError as error:
+        except (FactError, NoteError) as error:
             self._find(seq, "form", f"its bytes are no {written['type']}: {error}")
             return
         if isinstance(fact, KeyAdopted):
+            self._check_signatures()
             why = self.trust.adopt(seq, fact)
             if why is not None:
                 self._find(seq, "key", why)
             return
-        if isinstance(fact, LossAccepted):
-            self.trust.remarks.append(
-                f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
-            )
-            return
-        assert isinstance(fact, CheckpointSigned), "there are three types of sealing"
-        checkpoint, _note = read_checkpoint(fact.note)
-        why = self.trust.signed(fact)
-        if why is not None:
-            self._find(seq, "checkpoint", why)
-        elif checkpoint.size != self._tree.size or seq != self._seq + 1:
+        assert isinstance(fact, LossAccepted), "there are three types of sealing"
+        self.trust.remarks.append(
+            f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
+        )
+
+    def _check_checkpoint(self, seq: int, written: str) -> None:
+        checkpoint, note = read_checkpoint(written)
+        if checkpoint.size != self._tree.size or seq != self._seq + 1:
             message = f"its checkpoint is of {checkpoint.size} entries, before it stand {self._tree.size}"
             self._find(seq, "checkpoint", message)
         elif checkpoint.root != self._tree.root():
             message = "its checkpoint has another root than the entries before it: one of them was changed since"
             self._find(seq, "checkpoint", message)
         else:
-            self.checkpoints += 1
-            self.covered = checkpoint.size
+            self._unsigned.append((seq, checkpoint, note))
+
+    def _check_signatures(self) -> None:
+        """Of the checkpoints since the last key. The root of the last covers the bytes of those before it: if it is
+        signed, they are what the signer recorded. Only if it is not, the others are asked too, newest first.
+        """
+        count = len(self._unsigned)
+        while self._unsigned:
+            seq, checkpoint, note = self._unsigned[-1]
+            why = self.trust.signed(checkpoint, note)
+            if why is None:
+                self.checkpoints += count
+                self.covered = checkpoint.size
+                break
+            self._find(seq, "checkpoint", why)
+            self._unsigned.pop()
+            count -= 1
+        self._unsigned.clear()
 
     def _meet_outside(self) -> None:
         """Compare the checkpoints handed in that speak of as many entries as the tree now holds."""

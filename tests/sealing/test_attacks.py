@@ -132,6 +132,14 @@ def test_the_chain_recomputed_with_another_key(sealed: tuple[Ledger, list[str]])
     assert f"it holds {key.id.hex()}, the ledger names {forged.public.id.hex()}" in why_of(ledger)
 
 
+def test_checkpoints_signed_anew_with_another_key_under_the_same_name(sealed: tuple[Ledger, list[str]]) -> None:
+    """Their roots are right, the key that the ledger names did not sign them; each is named."""
+    ledger, _notes = sealed
+    resign_with_the_key(ledger, cheaper, make_key(ledger_key(ledger).name))
+    assert sorted(ledger.found()) == [(5, "checkpoint"), (9, "checkpoint")]
+    assert "is not signed by the key in force" in str(ledger.verify().problems[0])
+
+
 def test_a_tail_cut_below_a_checkpoint(sealed: tuple[Ledger, list[str]]) -> None:
     ledger, notes = sealed
     rewrite(ledger, lambda bodies: bodies[:6])
