@@ -13,7 +13,7 @@ from monitor.ledger.decide import Refused
 from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "reload", "replace key", "ping")
+KNOWN = ("decide", "reload", "replace key", "erase", "ping")
 
 
 class Decides(Protocol):
@@ -30,6 +30,13 @@ class ReplacesKey(Protocol):
         """Put a new signing key in the place of the one in force; its public line."""
 
 
+class Erases(Protocol):
+    """`Daemon.erase`."""
+
+    def __call__(self, reference: str, *, by: str, note: str | None = None) -> Awaitable[Refused | None]:
+        """Erase personal data: gone when this returns."""
+
+
 class Commands:
     """Answers requests of the control socket: one JSON object in, one out.
 
@@ -43,10 +50,12 @@ class Commands:
         *,
         reload: Callable[[], Awaitable[str | None]],
         replace_key: ReplacesKey,
+        erase: Erases,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
         self._replace_key = replace_key
+        self._erase = erase
         self._reload = reload
         self._not_ready = not_ready
 
@@ -60,6 +69,8 @@ class Commands:
                 return {"reloaded": True} if why is None else {"error": why}
             case "replace key":
                 return await self._replaced(request, login)
+            case "erase":
+                return await self._erased(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
@@ -67,14 +78,19 @@ class Commands:
                 raise ValueError(msg)
 
     async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
-        by, note = request.get("by") or login, request.get("note")
-        if not isinstance(by, str) or not isinstance(note, str | None):
-            msg = "by and note are texts"
-            raise CommandError(msg)
+        by, note = _author_and_note(request, login)
         try:
             return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
         except (KeyFileError, StoreError) as error:
             return {"error": str(error)}
+
+    async def _erased(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = _author_and_note(request, login)
+        try:
+            refused = await self._erase(str(request.get("of")), by=by, note=note)
+        except StoreError as error:
+            return {"error": str(error)}
+        return {"erased": True} if refused is None else {"refused": refused.reason}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")
@@ -92,3 +108,11 @@ class Commands:
         if isinstance(done, Refused):
             return {"refused": done.reason}
         return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}
+
+
+def _author_and_note(request: Mapping[str, Any], login: str) -> tuple[str, str | None]:
+    by, note = request.get("by") or login, request.get("note")
+    if not isinstance(by, str) or not isinstance(note, str | None):
+        msg = "by and note are texts"
+        raise CommandError(msg)
+    return by, note

@@ -17,13 +17,15 @@ import orjson
 from monitor.core.chain import GENESIS, canonical
 from monitor.core.checkpoint import Checkpoint, Checks, Note, NoteError, PublicKey, read_checkpoint
 from monitor.core.entry import Head
-from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted
+from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted, PersonalErased
 from monitor.core.instant import format_instant_us
 from monitor.core.merkle import Frontier, leaf_hash
+from monitor.core.personal import references
 from monitor.core.run import Origin
 from monitor.core.wire import MAX_INTEGER, FactError, read_fact
 from monitor.ledger.trust import Trust
-from monitor.storage import Reader, StoreDamagedError
+from monitor.storage import Reader, StoreDamagedError, StoreError
+from monitor.storage.personal import PersonalFiles
 
 MAX_PROBLEMS = 100
 PROGRESS_EVERY = 2000
@@ -33,7 +35,7 @@ _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
 _stated = itemgetter(*_TIMED)
-_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE}
+_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE, PersonalErased.TYPE}
 
 # (entries walked, entries the head speaks of)
 Progress = Callable[[int, int], None]
@@ -42,7 +44,7 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What does not hold at which entry (0: at none of them). `kind`: missing, changed, misplaced, column, order, form,
-    head, checkpoint, key or store.
+    head, checkpoint, key, store or personal.
     """
 
     seq: int
@@ -87,11 +89,13 @@ def verify(
     checks: Checks | None = None,
     outside: Outside | None = None,
     deep: bool = True,
+    personal: PersonalFiles | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Walk all entries of one committed state of a ledger, and with `deep` everything else that it holds.
 
-    Without `checks` signatures are not looked at: for who has no cryptography at hand.
+    Without `checks` signatures are not looked at, for who has no cryptography at hand; without `personal` the data
+    beside the chain is not, for who has no right to it: the chain stands without both.
     """
     acknowledged = reader.acknowledged()
     kept = outside or Outside()
@@ -109,6 +113,8 @@ def verify(
                 walk.store(acknowledged.contradicted_by(frozen))
             if deep:
                 walk.store(frozen.damage())
+            if personal is not None:
+                walk.personal(personal)
     except StoreDamagedError as error:
         walk.store([str(error)])
     if progress is not None:
@@ -141,6 +147,8 @@ class _Walk:
         self._tree = Frontier()
         self._outside = sorted(((read_checkpoint(note)[0], note) for note in outside), key=lambda found: found[0].size)
         self._met = 0
+        self._references: dict[str, int] = {}
+        self._erased: dict[str, int] = {}
         self._unsigned: list[tuple[int, Checkpoint, Note]] = []
 
     def take(self, columns: Mapping[str, Any], data: object) -> None:
@@ -163,6 +171,8 @@ class _Walk:
             self._check_time(seq, body)
             if body["fact"]["type"] in _SEALING and body["origin"] != _IMPORTED:
                 self._check_sealing(seq, body["fact"])
+            for reference in references(data):
+                self._references.setdefault(reference, seq)
         self._tree.append(leaf_hash(data))
         self._meet_outside()
         self._seq, self._hash = seq, hashed
@@ -198,6 +208,19 @@ class _Walk:
         """What the store itself finds wrong with what it holds."""
         for message in found:
             self._find(0, "store", message)
+
+    def personal(self, files: PersonalFiles) -> None:
+        """Whether the data beside the chain is what was committed to, or was erased by an entry that says so."""
+        for reference, seq in self._references.items():
+            try:
+                there = files.read(reference) is not None
+            except StoreError as error:
+                self._find(seq, "personal", str(error))
+                continue
+            if there and reference in self._erased:
+                self._find(self._erased[reference], "personal", f"{reference} was to be erased, and is still there")
+            elif not there and reference not in self._erased:
+                self._find(seq, "personal", f"{reference} is gone, and no entry says that it was erased")
 
     def _body(self, seq: int, data: bytes) -> dict[str, Any] | None:
         try:
@@ -257,12 +280,15 @@ class _Walk:
         self._own_us = recorded_us
 
     def _check_sealing(self, seq: int, written: Mapping[str, Any]) -> None:
-        """A key, a checkpoint, a loss: what stands before it is what the tree holds."""
+        """A key, a checkpoint, a loss, an erasure: what stands before it is what the tree holds."""
         try:
             if written["type"] == CheckpointSigned.TYPE:
                 self._check_checkpoint(seq, str(written.get("note")))
                 return
             fact = read_fact(written)
+            if isinstance(fact, PersonalErased):
+                self._erased[fact.of] = seq
+                return
         except (FactError, NoteError) as error:
             self._find(seq, "form", f"its bytes are no {written['type']}: {error}")
             return
