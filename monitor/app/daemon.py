@@ -174,6 +174,7 @@ class Daemon:
         A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and pages stay as they
         are until the daemon is started anew.
         """
+        self._refuse_if_damaged("adopt a configuration in")
         async with self._reloading:
             wanted = Options.of(settings)
             held = await self._held_back(wanted)
@@ -210,6 +211,9 @@ class Daemon:
             raise
         self._why_not = None
         self.heart.ready()
+        if self.damage is not None:
+            _log.error("serving, read-only", store=self.store.target, pages=self.listen_address, why=self.damage)
+            return
         _log.info("ready", store=self.store.target, pages=self.listen_address, checks=len(self.options.plans))
 
     async def stop(self) -> None:

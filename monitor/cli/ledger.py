@@ -66,7 +66,8 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
             click.echo(str(problem))
         if report.holds:
             click.echo(f"The chain holds: {report.entries} entries, head {report.head.hash}")
-            click.echo(f"{report.checkpoints} checkpoints in it, the last over {report.covered} entries")
+            said = f"the last over {report.covered} entries" if report.checkpoints else "nothing is signed yet"
+            click.echo(f"Signed checkpoints in it: {report.checkpoints}, {said}")
         for remark in report.remarks:
             click.echo(remark)
     if not report.holds:

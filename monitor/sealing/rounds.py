@@ -139,7 +139,7 @@ class Verification:
 
     def _is_small(self) -> bool:
         try:
-            return self.reader.counts().size_bytes <= SMALL_BYTES
+            return self.reader.size_bytes() <= SMALL_BYTES
         except StoreError:
             return True  # what is wrong is found by the walk, and told with its entry
 

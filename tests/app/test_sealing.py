@@ -143,8 +143,11 @@ async def read_only(world: World, daemon: Daemon) -> None:
     assert (await get(daemon, "/-/healthy"))[0] == 200
     with pytest.raises(StoreDamagedError, match="read-only"):
         await daemon.decide(ANNOUNCE, by="sari")
-    answer = await asyncio.to_thread(control.ask, world.folder, {"do": "replace key", "lost": True})
-    assert "read-only" in answer["error"]
+    with pytest.raises(StoreDamagedError, match="read-only"):
+        await daemon.reload(world.settings())
+    for request in ({"do": "replace key", "lost": True}, {"do": "erase", "of": "personal:" + "0" * 64}):
+        answer = await asyncio.to_thread(control.ask, world.folder, request)
+        assert "read-only" in answer["error"]
     metrics = (await get(daemon, "/metrics"))[1]
     assert "sla_ledger_verification_success 0.0" in metrics
     assert "sla_ready 0.0" in metrics

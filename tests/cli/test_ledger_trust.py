@@ -41,7 +41,7 @@ def test_a_rotated_key_is_the_one_that_is_printed_and_the_old_one_still_vouches(
     for key in (first, line):
         said = jaga("ledger", "verify", "--key", key, "--checkpoint", kept)
         assert said.code == 0, said.err
-        assert "1 checkpoints in it" in said.out
+        assert "Signed checkpoints in it: 1, the last over" in said.out
 
 
 def test_verify_as_json_tells_what_is_covered(signed: tuple[Jaga, str, Path]) -> None:
