@@ -35,5 +35,4 @@ class Personal:
 
 def references(stored: bytes) -> set[str]:
     """The references in an entry's stored bytes."""
-    # Most entries hold none, and a search for bytes is quicker than any pattern.
-    return set(REFERENCE.findall(stored.decode())) if b'"personal:' in stored else set()
+    return set(REFERENCE.findall(stored.decode()))

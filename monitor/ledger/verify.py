@@ -35,6 +35,7 @@ _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
 _stated = itemgetter(*_TIMED)
+_MAY_REFER = b'"personal:'
 _SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE, PersonalErased.TYPE}
 
 # (entries walked, entries the head speaks of)
@@ -166,15 +167,19 @@ class _Walk:
             self._find(seq, "changed", f"its bytes hash to {hashed}, recorded is {columns['hash']}: they were changed")
         body = self._body(seq, data)
         if body is not None:
-            self._check_place(seq, body, contiguous=seq == self._seq + 1)
+            contiguous = seq == self._seq + 1
+            if body["seq"] != seq or (contiguous and body["prev"] != self._hash):
+                self._check_place(seq, body)
             self._check_columns(columns, body)
             self._check_time(seq, body)
             if body["fact"]["type"] in _SEALING and body["origin"] != _IMPORTED:
                 self._check_sealing(seq, body["fact"])
-            for reference in references(data):
-                self._references.setdefault(reference, seq)
+            if _MAY_REFER in data:
+                for reference in references(data):
+                    self._references.setdefault(reference, seq)
         self._tree.append(leaf_hash(data))
-        self._meet_outside()
+        if self._met < len(self._outside):
+            self._meet_outside()
         self._seq, self._hash = seq, hashed
 
     def end(self, head: Head, first_own_seq: int | None) -> None:
@@ -236,10 +241,10 @@ class _Walk:
         self._find(seq, "form", "its bytes are no entry")
         return None
 
-    def _check_place(self, seq: int, body: Mapping[str, Any], *, contiguous: bool) -> None:
+    def _check_place(self, seq: int, body: Mapping[str, Any]) -> None:
         if body["seq"] != seq:
             self._find(seq, "misplaced", f"its bytes are those of entry {body['seq']}: rows were swapped or renumbered")
-        elif contiguous and body["prev"] != self._hash:
+        else:
             message = (
                 f"it follows {body['prev']}, the entry before it hashes to {self._hash}: one of them was exchanged"
             )

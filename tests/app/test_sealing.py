@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from monitor.core.fact import CheckpointSigned, KeyAdopted, KeyReason
 from monitor.ledger.command import AnnounceMaintenance
 from monitor.ledger.verify import Outside, verify
 from monitor.sealing.keys import checks
-from monitor.storage import StoreDamagedError
+from monitor.storage import Store, StoreDamagedError, StoreError, Unit
 from monitor.storage.sqlite import open_reader
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import DAY, HOUR, MINUTE, SECOND, SERVICE, START_US, World
@@ -90,6 +91,30 @@ def test_a_checkpoint_at_the_start_and_each_hour_in_which_something_came(world: 
         assert len(notes(again)) == 2, "nothing came since"
         assert await get(again, "/api/v1/checkpoint") == (200, newest)
         await again.stop()
+
+    world.play(story)
+
+
+def test_a_checkpoint_that_the_store_refused_is_made_a_minute_later(world: World) -> None:
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        await world.clock.wait_until(START_US + MINUTE)
+        await daemon.decide(ANNOUNCE, by="sari")
+        ask, refused = daemon.rounds.ask, 0
+
+        async def failing(make: Callable[[Store], tuple[Unit | None, Any]]) -> Any:  # noqa: ANN401 - as the recorder's
+            nonlocal refused
+            refused += 1
+            if refused == 1:
+                raise StoreError("commit to", "the ledger", "the disk is full", "free space")
+            return await ask(make)
+
+        daemon.rounds.ask = failing
+        await world.clock.wait_until(START_US + HOUR + 30 * SECOND)
+        assert (refused, len(notes(daemon))) == (1, 1)
+        await world.clock.wait_until(START_US + HOUR + 90 * SECOND)
+        assert (refused, len(notes(daemon))) == (2, 2)
+        await daemon.stop()
 
     world.play(story)
 
