@@ -31,6 +31,7 @@ class Trust:
         self.keys: list[PublicKey] = []
         self.remarks: list[str] = []
         self._checks = checks
+        self._signers: set[PublicKey] = set()
         self._kept = kept
         self._vouched: set[PublicKey] = set() if kept is None else {kept}
 
@@ -69,6 +70,7 @@ class Trust:
             return f"its checkpoint is of {checkpoint.origin}, this ledger is {self.current.name}"
         if self._checks is not None and not note.signed_by(self.current, self._checks):
             return f"its checkpoint is not signed by the key in force, {self.current.id.hex()}"
+        self._signers.add(self.current)
         return None
 
     def believes(self, written: str) -> str | None:
@@ -83,12 +85,17 @@ class Trust:
 
     def outside(self) -> str | None:
         """At the end: why the key that was kept outside does not speak for the ledger, None if it does."""
-        if self._kept is None or (self.current is not None and self.current in self._vouched):
+        if self._kept is None:
             return None
-        named = ", ".join(key.id.hex() for key in self.keys) or "none"
-        return (
-            f"the key you keep, {self._kept.id.hex()}, does not vouch for the one that signs now (named here: {named})"
-        )
+        if self.current not in self._vouched:
+            named = ", ".join(key.id.hex() for key in self.keys) or "none"
+            why = f"does not vouch for the one that signs now (named here: {named})"
+        elif not self._signers & self._vouched:
+            # To name a public key needs no secret; to sign does.
+            why = "is named, and has signed nothing here"
+        else:
+            return None
+        return f"the key you keep, {self._kept.id.hex()}, {why}"
 
     def _endorsed(self, fact: KeyAdopted, key: PublicKey, before: PublicKey) -> bool:
         if fact.endorsed is None:

@@ -114,6 +114,14 @@ def test_the_chain_recomputed_without_its_checkpoints(sealed: tuple[Ledger, list
     assert kinds == {"checkpoint"}
 
 
+def test_a_key_that_is_named_and_has_signed_nothing(sealed: tuple[Ledger, list[str]]) -> None:
+    """The name of the right key can be left standing by anybody; it speaks only for what it signed."""
+    ledger, _notes = sealed
+    rewrite(ledger, lambda bodies: [b for b in cheaper(bodies) if b["fact"]["type"] != "checkpoint"])
+    assert ledger.found() == []
+    assert ledger.found(Outside(key=ledger_key(ledger))) == [(0, "key")]
+
+
 def test_the_chain_recomputed_with_another_key(sealed: tuple[Ledger, list[str]]) -> None:
     """Its own key is sound for itself; the key that a partner keeps does not vouch for it."""
     ledger, notes = sealed
