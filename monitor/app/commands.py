@@ -1,11 +1,13 @@
-"""What may be asked of a running daemon over its control socket: decisions, a reload, a sign of life."""
+"""What may be asked of a running daemon over its control socket: decisions, backups, a reload, a sign of life."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
+from monitor.app.backup import Backups
 from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
@@ -13,7 +15,7 @@ from monitor.ledger.decide import Refused
 from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "reload", "replace key", "erase", "ping")
+KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "erase", "ping")
 
 
 class Decides(Protocol):
@@ -42,18 +44,21 @@ class Commands:
 
     `decide` gives `recorded` (facts as written) and `remarks`, or `refused` with the reason; anything that could not be
     done is an `error`. The author is `by` where it is given, else the login of whoever asks, by the kernel's word.
+    `backup` begins one to `path`; `backup state` is asked until it has ended.
     """
 
     def __init__(
         self,
         decide: Decides,
         *,
+        backups: Backups,
         reload: Callable[[], Awaitable[str | None]],
         replace_key: ReplacesKey,
         erase: Erases,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
+        self._backups = backups
         self._replace_key = replace_key
         self._erase = erase
         self._reload = reload
@@ -64,6 +69,10 @@ class Commands:
         match request.get("do"):
             case "decide":
                 return await self._decided(request, login)
+            case "backup":
+                return self._begun(request)
+            case "backup state":
+                return await self._backups.state()
             case "reload":
                 why = await self._reload()
                 return {"reloaded": True} if why is None else {"error": why}
@@ -76,6 +85,14 @@ class Commands:
             case other:
                 msg = f"nothing is known of {other!r}; there are {', '.join(KNOWN)}"
                 raise ValueError(msg)
+
+    def _begun(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        path = request.get("path")
+        if not isinstance(path, str) or not path or "\0" in path:
+            msg = "a backup needs the path to write to"
+            raise ValueError(msg)
+        self._backups.begin(Path(path))
+        return {"begun": path}
 
     async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         by, note = _author_and_note(request, login)

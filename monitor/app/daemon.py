@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 import structlog
 
 from monitor.app.adopt import adoptions
+from monitor.app.backup import Backups
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
@@ -447,8 +448,10 @@ class Daemon:
         if file is None:
             yield
             return
+        backups = Backups(file, run=asyncio.to_thread if self._threads else _inline)
         commands = Commands(
             self.decide,
+            backups=backups,
             reload=self._reload_asked,
             replace_key=self._replace_key,
             erase=self.erase,
@@ -459,6 +462,7 @@ class Daemon:
         try:
             yield
         finally:
+            await backups.stop()
             await server.stop()
 
     async def _replace_key(self, *, by: str, lost: bool, note: str | None = None) -> str:

@@ -45,7 +45,7 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
     from monitor.ledger.verify import verify as walk
     from monitor.sealing.keys import checks
 
-    outside = _outside(checkpoints, key)
+    outside = kept_outside(checkpoints, key)
     with open_reader() as reader, progress("verifying") as watch:
         report = walk(reader, checks=checks, outside=outside, personal=personal_files(), progress=watch)
     if json_:
@@ -125,7 +125,7 @@ def erase(reference: str, note: str | None, by: str | None) -> None:
     click.echo(f"erased {reference}")
 
 
-def _outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
+def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
     """What was kept elsewhere, read; WrongUseError where it is none of that."""
     from monitor.core.checkpoint import NoteError, read_checkpoint, read_public_key
     from monitor.ledger.verify import Outside

@@ -48,7 +48,7 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
 
     Raises StoreOwnedError where another process owns it, StoreError where it cannot be opened or is not ours.
     """
-    _make_folder(path)
+    make_folder(path)
     lock = OwnerLock(path)
     try:
         _check_writable(path)
@@ -84,7 +84,8 @@ def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlRea
     return SqlReader(readers, _backend(path))
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make the folder of a ledger, where there is none; StoreError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
