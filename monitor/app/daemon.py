@@ -213,7 +213,7 @@ class Daemon:
         self._why_not = None
         self.heart.ready()
         if self.damage is not None:
-            _log.error("serving, read-only", store=self.store.target, pages=self.listen_address, why=self.damage)
+            _log.error("serving without writing", store=self.store.target, pages=self.listen_address, why=self.damage)
             return
         _log.info("ready", store=self.store.target, pages=self.listen_address, checks=len(self.options.plans))
 
