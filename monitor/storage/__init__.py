@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
+from monitor.core.segment import Arrived, Piece, Segment
 from monitor.core.span import Span
 
 
@@ -61,11 +62,32 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSegment:
+    """A segment as a store keeps it: sealed by entry `seq` (None: by the unit's own `sealed` fact of its hour).
+
+    Its runs arrived under numbers from `first_arrival` to `last_arrival`; those of its hour that arrived after
+    `through` are in none of the segments so far. `hot` says whether its runs are there as rows too, `expired` whether
+    they are nowhere any more.
+    """
+
+    segment: Segment
+    first_arrival: int
+    last_arrival: int
+    through: int
+    seq: int | None = None
+    hot: bool = True
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What one transaction writes. `marks` are small named JSON documents (cursors, totals), replaced whole.
 
     `recorded_at_us` stamps runs, entries and marks. `expected_head` guards entries (HeadMovedError); None skips the
     guard, for an owner that alone writes. `disputed` evidence is kept and counts for nothing, whatever its origin.
+
+    `segments` are sealed beside their rows. Of the hours (service, start) in `cooled` the rows go, and the segments
+    answer for them; of those in `expired` the runs go for good, and what the hour said stays.
     """
 
     recorded_at_us: int
@@ -77,6 +99,9 @@ class Unit:
     spans: Sequence[SpanChange] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
     outbox: Sequence[OutboxRow] = ()
+    segments: Sequence[SealedSegment] = ()
+    cooled: Sequence[tuple[str, int]] = ()
+    expired: Sequence[tuple[str, int]] = ()
     expected_head: Head | None = None
 
 
@@ -105,6 +130,7 @@ class Counts:
     stated: int
     spans: int
     outbox: int
+    segments: int
     size_bytes: int
     schema: int
 
@@ -178,6 +204,25 @@ class Reader(Protocol):
 
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
+
+    def kept(self, source: SourceKey, within: Span) -> Iterator[Piece]:
+        """What the expired hours of a source said, pieces that start in the span, by start."""
+
+    def arrived_in(self, service: str, hour_us: int) -> list[Arrived]:
+        """The rows of a service's runs stamped in an hour, as they stand."""
+
+    def unsealed_hours(self, *, after_us: int, before_us: int, arrival: int) -> list[tuple[str, int]]:
+        """The hours (service, start) with runs in no segment: all that lie in `[after_us, before_us)`, and those before
+        in which runs arrived after the number. Both instants are edges of hours.
+        """
+
+    def first_row_us(self, *, after_us: int) -> int | None:
+        """The earliest stamp of a run held as a row, at or after the instant."""
+
+    def segments(
+        self, service: str | None = None, *, within: Span | None = None, hot: bool | None = None, bodies: bool = True
+    ) -> Iterator[SealedSegment]:
+        """Segments by hour, service and number; `bodies` False leaves out those, which is cheap."""
 
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""

@@ -31,6 +31,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from monitor.core.entry import Entry, Head, head_after, seal
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
 from monitor.storage import Committed, HeadMovedError, SpanChange, Unit
+from monitor.storage.cooling import Cooling
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
@@ -146,6 +147,7 @@ class _Transaction:
         self._head = Head()
         self._arrival = 0
         self._first_own_seq: int | None = None
+        self._cooling = Cooling(self._connection, target)
 
     def lock(self) -> None:
         """Take the write lock and learn where the ledger stands."""
@@ -153,16 +155,20 @@ class _Transaction:
         self._head = Head(seq=row["seq"], hash=row["hash"], epoch=row["epoch"], recorded_at_us=row["recorded_at_us"])
         self._arrival = row["arrival"]
         self._first_own_seq = row["first_own_seq"]
+        self._cooling.until_us = row["cold_until_us"]
 
     def write(self, unit: Unit) -> Committed:
         """All of a unit."""
         self.lock()
         self._expect(unit.expected_head)
+        warm = self._warm(unit.runs)
         counted, disputed = self._apart(unit.runs, unit)
         fresh, contested = self._write_runs(counted, unit.recorded_at_us, disputed=False)
         kept = len(self._write_disputed(disputed, unit.recorded_at_us))
+        self._cooling.cool_again(warm)
         stated, kept_stated = self._write_stated(unit)
         entries = self._write_facts(unit)
+        self._cooling.write(unit, entries)
         for change in unit.spans:
             self._change_spans(change)
         self._many(
@@ -218,13 +224,33 @@ class _Transaction:
             )
 
     def _apart(self, runs: Sequence[Run], unit: Unit) -> tuple[Sequence[Run], Sequence[Run]]:
-        """The runs that count, and those kept for dispute: imports count only while all entries are imported."""
+        """The runs that count, and those kept for dispute: imports count only while all entries are imported, and of an
+        hour whose runs have expired nothing can be compared any more.
+        """
         if unit.disputed:
             return (), runs
-        if self._first_own_seq is None:
+        late = {id(run) for run in runs if self._cooling.has_expired(run)}
+        if self._first_own_seq is not None:
+            late |= {id(run) for run in runs if run.origin is Origin.IMPORTED}
+        if not late:
             return runs, ()
-        late = [run for run in runs if run.origin is Origin.IMPORTED]
-        return ([run for run in runs if run.origin is not Origin.IMPORTED], late) if late else (runs, ())
+        return [run for run in runs if id(run) not in late], [run for run in runs if id(run) in late]
+
+    def _warm(self, runs: Sequence[Run]) -> dict[int, int]:
+        """Put the rows back whose runs are given again, so that they are compared; arrival number -> segment's id."""
+        held = self._cooling.sealed_of(runs)
+        if not held:
+            return {}
+        sources = {run.source: self._known(run.source) for run, _, _ in held}
+        keys = {(sources[run.source] or 0, run.start_us): (run, arrival, at) for run, arrival, at in held}
+        there = self._there(list(keys))
+        missing = {key: found for key, found in keys.items() if key not in there}
+        rows = [
+            run_row(run, arrival=arrival, source=key[0], recorded_at_us=self._cooling.sealed_at_us(at))
+            for key, (run, arrival, at) in missing.items()
+        ]
+        self._many(self._statements.insert_run, rows)
+        return {arrival: at for _, arrival, at in missing.values()}
 
     def _write_runs(
         self, runs: Sequence[Run], recorded_at_us: int, *, disputed: bool
@@ -381,6 +407,7 @@ class _Transaction:
                 epoch=self._head.epoch,
                 recorded_at_us=self._head.recorded_at_us,
                 first_own_seq=self._first_own_seq,
+                cold_until_us=self._cooling.until_us,
             ),
         )
 
