@@ -301,6 +301,7 @@ OPTIONAL = {
     "retired": {"check", "by"},
     "outage": {"end", "failing"},
     "close": {"by", "reason", "credit_delta"},
+    "sealed": set(),
     "clock_step": {"location"},
 }
 
