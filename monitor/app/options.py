@@ -11,6 +11,7 @@ from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings,
 from monitor.config.holidays import describe
 from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
+from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 
 
@@ -34,6 +35,7 @@ class Options:
     expose_money: bool
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
+    retention_us: int = RETENTION_US
 
     @staticmethod
     def of(settings: Settings) -> Options:
@@ -48,6 +50,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            retention_us=settings.retention_us,
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from monitor.core import fact as facts
 from monitor.core.check import Check, CheckList, Network
-from monitor.core.fact import ExclusionReason, Fact, Ruling
+from monitor.core.checkpoint import NoteError, read_checkpoint, read_note, read_public_key
+from monitor.core.fact import ExclusionReason, Fact, KeyReason, Ruling
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
@@ -200,6 +201,20 @@ def _checks(value: object) -> tuple[Check, ...]:
     return found
 
 
+def _noted(read: Callable[[str], object]) -> Form:
+    """A text in one of the formats of `core.checkpoint`, kept as it is."""
+
+    def checked(value: object) -> str:
+        text = _text(value)
+        try:
+            read(text)
+        except NoteError as error:
+            raise FactError("cannot be read: " + str(error)) from error
+        return text
+
+    return Form(checked, str)
+
+
 def _same(value: Any) -> Any:  # noqa: ANN401 - JSON values of any type pass through
     return value
 
@@ -226,6 +241,10 @@ OUTCOME = _choice(Outcome)
 ORIGIN = _choice(Origin)
 EXCLUSION_REASON = _choice(ExclusionReason)
 RULING = _choice(Ruling)
+KEY_REASON = _choice(KeyReason)
+PUBLIC_KEY = _noted(read_public_key)
+NOTE = _noted(read_note)
+CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
     Field("id", "id", ID),
@@ -351,6 +370,16 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("delta_us", "delta_us", INTEGER),
         Field("location", "location", _optional(ID), None),
     ),
+    facts.KeyAdopted: (
+        Field("key", "key", PUBLIC_KEY),
+        Field("why", "why", KEY_REASON),
+        _AT,
+        Field("replaces", "replaces", _optional(PUBLIC_KEY), None),
+        Field("endorsed", "endorsed", _optional(NOTE), None),
+        _BY,
+        _NOTE,
+    ),
+    facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)
 _RUN = (

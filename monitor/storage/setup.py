@@ -8,14 +8,27 @@ engines as they are set up here, so whoever dies in the middle leaves the schema
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, insert, inspect, select, text, update
+from sqlalchemy import Column, Connection, Engine, insert, inspect, select, text, update
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from monitor.core.entry import Head
 from monitor.storage import StoreError
-from monitor.storage.schema import LEDGER, METADATA, SCHEMA_VERSION, SEGMENTS
+from monitor.storage.schema import (
+    CONTESTED,
+    ENTRIES,
+    LEDGER,
+    MARKS,
+    METADATA,
+    RUNS,
+    SCHEMA_VERSION,
+    SEGMENTS,
+    SOURCES,
+    SPANS,
+    STATED,
+)
 
 _log = structlog.get_logger("jaga.storage")
 
@@ -105,11 +118,17 @@ def _tables(connection: Connection) -> list[str]:
 # an earlier one made, the earlier one gets its own copy of the definition.
 
 
-def _keep_segments(connection: Connection) -> None:
-    """Version 2: hours are sealed into segments."""
-    column = CreateColumn(LEDGER.c.cold_until_us).compile(dialect=connection.dialect)
-    connection.execute(text(f"ALTER TABLE ledger ADD COLUMN {column}"))
+def _seal_and_sum(connection: Connection) -> None:
+    """Version 2: hours are sealed into segments, and rows carry check sums."""
+    _add_column(connection, LEDGER.c.cold_until_us)
+    for table in (LEDGER, ENTRIES, SOURCES, RUNS, CONTESTED, STATED, SPANS, MARKS):
+        _add_column(connection, table.c.crc)
     connection.execute(CreateTable(SEGMENTS))
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _keep_segments}
+def _add_column(connection: Connection, column: Column[Any]) -> None:
+    written = CreateColumn(column).compile(dialect=connection.dialect)
+    connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {written}"))
+
+
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _seal_and_sum}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,11 +22,13 @@ from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
 from monitor.storage.setup import accept, make_or_accept, migrate
+from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 4
 POOL_TIMEOUT_S = 30
+MAX_DAMAGE = 100
 # Beyond this the WAL is cut back after a checkpoint.
 WAL_LIMIT_BYTES = 64 * 2**20
 
@@ -60,7 +62,13 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
     except BaseException:
         lock.release()
         raise
-    return SqlStore(writer, readers, _backend(path), release=lock.release)
+    mark = Watermark(path)
+
+    def release() -> None:
+        mark.close()
+        lock.release()
+
+    return SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:
@@ -81,7 +89,14 @@ def copy_path(path: Path, version: int) -> Path:
 
 def _copy(writer: Engine, path: Path, version: int) -> str:
     """A whole copy beside the ledger, there under its name only once it is on disk."""
-    kept = copy_path(path, version)
+    try:
+        return str(_copied(writer, path, copy_path(path, version)))
+    except OSError as error:
+        cause = f"no copy of it can be made: {error.strerror}"
+        raise StoreError("migrate", str(path), cause, "see the rights on its folder, and the space there") from error
+
+
+def _copied(writer: Engine, path: Path, kept: Path) -> Path:
     partial_copy = kept.with_name(kept.name + ".partial")
     partial_copy.unlink(missing_ok=True)
     held = writer.raw_connection()
@@ -97,7 +112,7 @@ def _copy(writer: Engine, path: Path, version: int) -> str:
         os.fsync(folder)
     finally:
         os.close(folder)
-    return str(kept)
+    return kept
 
 
 def _make_folder(path: Path) -> None:
@@ -170,4 +185,17 @@ def _backend(path: Path) -> Backend:
         files = (path, path.with_name(path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    return Backend(name=f"SQLite {sqlite3.sqlite_version}", target=str(path), size_bytes=size_bytes)
+    return Backend(
+        name=f"SQLite {sqlite3.sqlite_version}",
+        target=str(path),
+        size_bytes=size_bytes,
+        acknowledged=lambda: read_watermark(path),
+        damage=_damage,
+    )
+
+
+def _damage(connection: Connection) -> Iterator[str]:
+    # Not quick_check: an index that disagrees with its table answers wrongly too.
+    for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
+        if said != "ok":
+            yield f"SQLite: {said}"

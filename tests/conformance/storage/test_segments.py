@@ -29,30 +29,11 @@ from tests.conformance.storage.worlds import (
     history,
     questions,
 )
+from tests.ledger.sealing import cool_all, seal
 
 HOURS = 26
 END = FIRST + HOURS * HOUR_US
 LATER = END + 3 * DAY_US
-
-
-def seal(store: Store, now_us: int) -> int:
-    """Seal all that is due, as the daemon does; how many hours were sealed."""
-    sealed = 0
-    while True:
-        found = due(store, now_us)
-        for hour_us, services in found.hours:
-            unit = Sealer(store).seal(hour_us, services, now_us)
-            if unit is not None:
-                store.commit(unit)
-                sealed += 1
-        if found.mark is None:
-            return sealed
-        store.commit(Unit(recorded_at_us=now_us, marks={SEALED_MARK: dict(found.mark)}))
-
-
-def cool_all(store: Store, now_us: int) -> None:
-    while (unit := cool(store, now_us)) is not None:
-        store.commit(unit)
 
 
 def rows(store: Store) -> int:
