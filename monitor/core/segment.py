@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 from monitor.core.chain import canonical, digest
 from monitor.core.columns import ColumnError, ColumnReader, varint, write_column
 from monitor.core.instant import HOUR_US
+from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin, Outcome, Run, SourceKey, StepRecord
 
 FORMAT = 1
@@ -83,6 +84,14 @@ class Segment:
     def expired(self) -> Segment:
         """The same without its runs."""
         return replace(self, body=None)
+
+
+def root_of(segments: Iterable[Segment]) -> str:
+    """The Merkle root of the segments that one entry seals, by service and number."""
+    tree = Frontier()
+    for segment in sorted(segments, key=lambda held: held.key):
+        tree.append(leaf_hash(segment.leaf()))
+    return "sha256:" + tree.root().hex()
 
 
 def hour_of(at_us: int) -> int:

@@ -291,3 +291,18 @@ def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:
     for source in chosen:
         store.rewrite_spans(source, derive(store, source, lists.get(source.service, ()), book.annulled(source)))
     return len(chosen)
+
+
+def differing(store: Reader) -> list[SourceKey]:
+    """The sources whose stored spans are not what a rebuild from the retained runs and pieces gives: none, or the spans
+    were changed by somebody else.
+    """
+    with store.snapshot() as frozen:
+        entries = list(frozen.entries())
+        book, lists = Book.of(entries), check_lists(entry.fact for entry in entries)
+        return [
+            source
+            for source in frozen.sources()
+            if list(derive(frozen, source, lists.get(source.service, ()), book.annulled(source)))
+            != frozen.spans_of(source, ALWAYS)
+        ]

@@ -15,9 +15,8 @@ from monitor.core.evidence import pieces
 from monitor.core.exclusion import Book
 from monitor.core.fact import Sealed
 from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US
-from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import SourceKey
-from monitor.core.segment import Arrived, Piece, Segment, SegmentKey, hour_of, write_segment
+from monitor.core.segment import Arrived, Piece, SegmentKey, hour_of, root_of, write_segment
 from monitor.core.span import Span
 from monitor.ledger.evidence import check_lists
 from monitor.storage import Reader, SealedSegment, Unit
@@ -133,14 +132,6 @@ class Sealer:
             within = Span(hour_us, hour_us + HOUR_US)
             runs = {source: list(reader.runs(source, within)) for source in reader.sources(service)}
         return {source: pieces(of, lists, self._book.annulled(source)) for source, of in sorted(runs.items()) if of}
-
-
-def root_of(segments: Iterable[Segment]) -> str:
-    """The Merkle root of an hour's segments, by service and number."""
-    tree = Frontier()
-    for segment in sorted(segments, key=lambda held: held.key):
-        tree.append(leaf_hash(segment.leaf()))
-    return "sha256:" + tree.root().hex()
 
 
 def cool(reader: Reader, now_us: int, *, hot_us: int = HOT_US) -> Unit | None:

@@ -84,6 +84,17 @@ class SealedSegment:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as a row: when it was recorded, and for a contested key every content that was given for it, as the store
+    keeps them: (digest, arrival or None, origin, instant of recording, JSON).
+    """
+
+    arrived: Arrived
+    recorded_at_us: int
+    contents: tuple[tuple[str, int | None, str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What one transaction writes. `marks` are small named JSON documents (cursors, totals), replaced whole.
 
@@ -241,6 +252,9 @@ class Reader(Protocol):
         in which runs arrived after the number. Both instants are edges of hours.
         """
 
+    def rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[StoredRun]:
+        """What is held of a source as rows, by start."""
+
     def first_row_us(self, *, after_us: int) -> int | None:
         """The earliest stamp of a run held as a row, at or after the instant."""
 
@@ -251,6 +265,9 @@ class Reader(Protocol):
 
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
+
+    def marks(self) -> dict[str, bytes]:
+        """All documents, as JSON."""
 
     def counts(self) -> Counts:
         """How much there is."""
@@ -267,6 +284,30 @@ class Reader(Protocol):
         """Let go of the store; further calls are faults of the program."""
 
 
+class Mover(Protocol):
+    """Fills an empty store with what another one held, as it held it, in one transaction."""
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+
+    def segment(self, sealed: SealedSegment) -> None:
+        """A segment; `seq` names the entry that sealed it."""
+
+    def run(self, run: StoredRun, *, disputed: bool) -> None:
+        """A run as a row."""
+
+    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+        """A stated span."""
+
+    def mark(self, name: str, value: bytes) -> None:
+        """A document."""
+
+    def finish(self, arrival: int) -> Reader:
+        """After the last: `arrival` is the last number that was given out. The answer reads what was moved; an error
+        raised from here on still leaves the store empty.
+        """
+
+
 class Store(Reader, Protocol):
     """A store opened by its owner."""
 
@@ -280,6 +321,9 @@ class Store(Reader, Protocol):
 
     def refuse_writes(self, why: str) -> None:
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+
+    def moving(self, now_us: int) -> AbstractContextManager[Mover]:
+        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""

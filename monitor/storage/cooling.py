@@ -157,6 +157,33 @@ class Cooling:
                 )
             )
 
+    def count_gone(self) -> None:
+        """After a move: of hours with rows beside their segments, how many of the runs are no rows."""
+        hour = (RUNS.c.start_us - RUNS.c.start_us % HOUR_US).label("hour_us")
+        query = (
+            select(SOURCES.c.service, hour)
+            .distinct()
+            .join(RUNS, RUNS.c.source == SOURCES.c.id)
+            .where(SOURCES.c.counts == 1)
+        )
+        for service, hour_us in self._connection.execute(query).all():
+            segments = self._rows(service, [int(hour_us)])
+            keys = {held.run.key for row in segments for held in self._decoded.runs(row, None, target=self._target)}
+            beside = self._connection.execute(
+                select(SOURCES.c.check, SOURCES.c.location, RUNS.c.start_us)
+                .join(RUNS, RUNS.c.source == SOURCES.c.id)
+                .where(
+                    SOURCES.c.service == service,
+                    SOURCES.c.counts == 1,
+                    RUNS.c.start_us >= hour_us,
+                    RUNS.c.start_us < hour_us + HOUR_US,
+                )
+            )
+            left = len(keys - {(service, *row) for row in beside})
+            for row in segments:
+                values = {"gone": left if row is segments[0] else 0}
+                self._connection.execute(update(SEGMENTS).where(SEGMENTS.c.id == row.id).values(values))
+
     def _count_gone(self, segment_id: int, rows: int) -> None:
         counted = update(SEGMENTS).where(SEGMENTS.c.id == segment_id).values(gone=SEGMENTS.c.gone + rows)
         self._connection.execute(counted)

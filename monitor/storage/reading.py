@@ -13,12 +13,13 @@ from sqlalchemy import Connection, Engine, RowMapping, Select, and_, func, selec
 from sqlalchemy.orm import aliased
 
 from monitor.core.entry import Entry, Head, open_entry
-from monitor.core.instant import HOUR_US
-from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, SegmentError, hour_of, read_pieces
+from monitor.core.fact import Sealed
+from monitor.core.instant import HOUR_US, format_instant
+from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
+from monitor.core.segment import Arrived, Piece, Segment, SegmentError, hour_of, read_pieces, root_of
 from monitor.core.span import Span
 from monitor.core.wire import FactError
-from monitor.storage import Acknowledged, Counts, SealedSegment, StoreError
+from monitor.storage import Acknowledged, Counts, SealedSegment, StoredRun, StoreError
 from monitor.storage.checksum import wrong_rows
 from monitor.storage.cold import (
     COLD,
@@ -384,6 +385,30 @@ class SqlReader:
         found = {(row[0], int(row[1])) for part in (fresh, late) for row in self._tuples(part)}
         return sorted(found, key=lambda held: (held[1], held[0]))
 
+    def rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[StoredRun]:
+        """What is held of a source as rows, by start."""
+        held = self._source_id(source, disputed=disputed)
+        start_us = _EVER.start_us
+        while held is not None:
+            query = self._runs_of(held).where(RUNS.c.start_us >= start_us).order_by(RUNS.c.start_us).limit(PAGE_ROWS)
+            page = self._tuples(query)
+            for row in page:
+                contents = self._contents(held, row[2]) if row[14] else ()
+                arrived = Arrived(row[0], read_run(row, source), bool(row[14]))
+                yield StoredRun(arrived=arrived, recorded_at_us=row[13], contents=contents)
+            if len(page) < PAGE_ROWS:
+                return
+            start_us = page[-1][2] + 1
+
+    def _contents(self, held: int, start_us: int) -> tuple[tuple[str, int | None, str, int, str], ...]:
+        columns = (CONTESTED.c.digest, CONTESTED.c.arrival, CONTESTED.c.origin, CONTESTED.c.recorded_at_us)
+        query = (
+            select(*columns, CONTESTED.c.content)
+            .where(CONTESTED.c.source == held, CONTESTED.c.start_us == start_us)
+            .order_by(CONTESTED.c.digest)
+        )
+        return tuple((*row[:4], bytes(row[4]).decode()) for row in self._tuples(query))
+
     def first_row_us(self, *, after_us: int) -> int | None:
         """The earliest stamp of a run held as a row, at or after the instant."""
         first = (
@@ -477,6 +502,11 @@ class SqlReader:
         row = self._row(select(MARKS.c.value).where(MARKS.c.name == name))
         return None if row is None else orjson.loads(row["value"])
 
+    def marks(self) -> dict[str, bytes]:
+        """All documents, as JSON."""
+        query = select(MARKS.c.name, MARKS.c.value).order_by(MARKS.c.name)
+        return {name: bytes(value) for name, value in self._tuples(query)}
+
     def counts(self) -> Counts:
         """How much there is."""
         tables = (ENTRIES, RUNS, STATED, SPANS, OUTBOX, SEGMENTS)
@@ -499,8 +529,27 @@ class SqlReader:
             yield from self._backend.damage(connection)
             yield from wrong_rows(connection)
             last = connection.execute(select(func.max(RUNS.c.arrival))).scalar() or 0
+        yield from self._wrong_segments()
         if last > self.last_arrival():
             yield f"ledger: run {last} arrived, the ledger knows of {self.last_arrival()}"
+
+    def _wrong_segments(self) -> Iterator[str]:
+        """Segments that are not what their entries sealed, or that are gone."""
+        leaves: dict[int, list[Segment]] = {}
+        for held in self.segments():
+            assert held.seq is not None, "a segment that is kept was sealed"
+            # Its leaf is all that is compared, and small.
+            leaves.setdefault(held.seq, []).append(held.segment.expired())
+        # One that was imported tells of another ledger's segments.
+        entries = (entry for entry in self.entries(types=(Sealed.TYPE,)) if entry.origin is not Origin.IMPORTED)
+        sealed = {entry.seq: entry.fact for entry in entries}
+        for seq in sorted(leaves.keys() - sealed.keys()):
+            yield f"segments: {len(leaves[seq])} say that entry {seq} sealed them, which seals nothing"
+        for seq, fact in sealed.items():
+            assert isinstance(fact, Sealed), "only those were asked for"
+            if root_of(leaves.get(seq, ())) != fact.root:
+                hour = format_instant(fact.hour_us)
+                yield f"segments: those of {hour} are not what entry {seq} sealed: one was changed, added or is gone"
 
     def close(self) -> None:
         """Let go of the store; further calls are faults of the program."""

@@ -12,10 +12,10 @@ import pytest
 from monitor.core.fact import Sealed
 from monitor.core.instant import DAY_US, HOUR_US
 from monitor.core.run import Origin, Outcome
-from monitor.core.segment import hour_of, read_pieces, read_runs
+from monitor.core.segment import hour_of, read_pieces, read_runs, root_of
 from monitor.core.span import Span
 from monitor.ledger.evidence import rebuild
-from monitor.ledger.hours import SEALED_MARK, SETTLE_US, Sealer, cool, due, root_of
+from monitor.ledger.hours import SEALED_MARK, SETTLE_US, Sealer, cool, due
 from monitor.storage import Reader, Store, Unit
 from monitor.storage.opening import open_reader
 from tests.conformance.storage.worlds import (
