@@ -10,9 +10,10 @@ from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
 from monitor.ledger.decide import Refused
+from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "reload", "ping")
+KNOWN = ("decide", "reload", "replace key", "ping")
 
 
 class Decides(Protocol):
@@ -20,6 +21,13 @@ class Decides(Protocol):
 
     def __call__(self, command: Command, *, by: str, over_closed: bool = False) -> Awaitable[Done | Refused]:
         """Carry a decision out."""
+
+
+class ReplacesKey(Protocol):
+    """`Rounds.replace_key`."""
+
+    def __call__(self, *, by: str, lost: bool, note: str | None = None) -> Awaitable[str]:
+        """Put a new signing key in the place of the one in force; its public line."""
 
 
 class Commands:
@@ -34,9 +42,11 @@ class Commands:
         decide: Decides,
         *,
         reload: Callable[[], Awaitable[str | None]],
+        replace_key: ReplacesKey,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
+        self._replace_key = replace_key
         self._reload = reload
         self._not_ready = not_ready
 
@@ -48,11 +58,23 @@ class Commands:
             case "reload":
                 why = await self._reload()
                 return {"reloaded": True} if why is None else {"error": why}
+            case "replace key":
+                return await self._replaced(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
                 msg = f"nothing is known of {other!r}; there are {', '.join(KNOWN)}"
                 raise ValueError(msg)
+
+    async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = request.get("by") or login, request.get("note")
+        if not isinstance(by, str) or not isinstance(note, str | None):
+            msg = "by and note are texts"
+            raise CommandError(msg)
+        try:
+            return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
+        except (KeyFileError, StoreError) as error:
+            return {"error": str(error)}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")

@@ -13,6 +13,7 @@ from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
+from monitor.sealing.checkpoints import Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Options:
     basis: Basis
     listen: tuple[str, int]
     expose_money: bool
+    sealing: Place
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
     retention_us: int = RETENTION_US
@@ -51,6 +53,7 @@ class Options:
             listen=settings.listen,
             expose_money=settings.expose_money,
             retention_us=settings.retention_us,
+            sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -17,8 +17,9 @@ from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.reading import basis_of, open_reader, open_store, settings, store_file
 from monitor.clock import wall_us
 from monitor.config import TZ_VERSION
+from monitor.core.fact import Close
 from monitor.core.wire import write_fact
-from monitor.ledger.act import Order, act
+from monitor.ledger.act import Done, Order, act
 from monitor.ledger.command import Command, write_command
 from monitor.ledger.decide import Refused
 from monitor.storage import StoreOwnedError
@@ -80,6 +81,10 @@ def _as_owner(asked: Asked, command: Command) -> dict[str, Any]:
     basis = basis_of(settings())
     with open_store() as store:
         done = act(store, basis, _order(asked, command))
+        if isinstance(done, Done) and any(isinstance(entry.fact, Close) for entry in done.entries):
+            from monitor.cli.signing import sign_checkpoint
+
+            sign_checkpoint(store)
     if isinstance(done, Refused):
         raise AnswerIsNoError(done.reason)
     return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}

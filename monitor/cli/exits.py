@@ -44,6 +44,7 @@ CODES: tuple[tuple[str, str, Exit], ...] = (
     ("monitor.config.starter", "AlreadyThereError", Exit.WRONG_USE),
     ("monitor.app", "AdoptionError", Exit.WRONG_USE),
     ("monitor.control", "ControlError", Exit.ENVIRONMENT),
+    ("monitor.sealing.keys", "KeyFileError", Exit.ENVIRONMENT),
     ("monitor.ledger.command", "CommandError", Exit.WRONG_USE),
     ("monitor.ledger.incoming", "ImportRefusedError", Exit.WRONG_USE),
     ("monitor.ledger.month", "NoSuchVersionError", Exit.WRONG_USE),

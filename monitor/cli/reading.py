@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,9 @@ from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.storage import Reader, Store, opening
+
+if TYPE_CHECKING:
+    from monitor.sealing import checkpoints as sealing
 
 
 def place() -> Place:
@@ -71,6 +75,18 @@ def store_file() -> Path | None:
     """The file of the store of the verb's place, where it is one: the daemon's socket lies beside it."""
     url, base = _address()
     return opening.sqlite_path(url, base=base)
+
+
+def sealing_place() -> sealing.Place:
+    """Where the signing key of the verb's store lies."""
+    from monitor.sealing.checkpoints import place_of
+
+    where = place()
+    found = configured()
+    if found is None:
+        assert where.store is not None, "without a configuration the store is named"
+        return place_of(where.store, base=Path.cwd())
+    return place_of(found.store, base=found.base, key=found.signing_key, origin=found.origin)
 
 
 @contextmanager

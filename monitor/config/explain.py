@@ -42,10 +42,17 @@ def effective(settings: Settings) -> dict[str, Any]:
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": {"listen": listen_text(settings.listen)},
         "metrics": {"expose_money": settings.expose_money},
+        **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
     }
+
+
+def _sealing(settings: Settings) -> dict[str, Any]:
+    found = {"key": settings.signing_key, "origin": settings.origin}
+    stated = {name: value for name, value in found.items() if value is not None}
+    return {"sealing": stated} if stated else {}
 
 
 def _contracts(settings: Settings) -> dict[str, Any]:

@@ -76,6 +76,8 @@ class _Loader:
             controls=self._controls(root.location),
             listen=root.web.listen,
             expose_money=root.metrics.expose_money,
+            signing_key=root.sealing.key,
+            origin=root.sealing.origin,
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
             services=tuple(self._service(id_, service, specs, root) for id_, service in root.services.items()),
             subscriptions=tuple(s for id_, partner in root.partners.items() for s in self._partner(id_, partner, root)),

@@ -66,6 +66,8 @@ class Settings:
     services: tuple[ServiceSettings, ...]
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
+    signing_key: str | None = None
+    origin: str | None = None
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

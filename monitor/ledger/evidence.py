@@ -6,7 +6,7 @@ out always equals a rebuild from the runs: `rebuild` is the proof.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.core.check import CheckList
@@ -293,16 +293,19 @@ def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:
     return len(chosen)
 
 
-def differing(store: Reader) -> list[SourceKey]:
-    """The sources whose stored spans are not what a rebuild from the retained runs and pieces gives: none, or the spans
-    were changed by somebody else.
+def differing(reader: Reader, *, progress: Callable[[int, int], None] | None = None) -> list[SourceKey]:
+    """The sources whose stored spans are not what a rebuild from the retained runs and pieces gives: there are none, or
+    somebody else changed them.
     """
-    with store.snapshot() as frozen:
+    wrong = []
+    with reader.snapshot() as frozen:
         entries = list(frozen.entries())
         book, lists = Book.of(entries), check_lists(entry.fact for entry in entries)
-        return [
-            source
-            for source in frozen.sources()
-            if list(derive(frozen, source, lists.get(source.service, ()), book.annulled(source)))
-            != frozen.spans_of(source, ALWAYS)
-        ]
+        sources = frozen.sources()
+        for number, source in enumerate(sources, 1):
+            derived = derive(frozen, source, lists.get(source.service, ()), book.annulled(source))
+            if list(derived) != frozen.spans_of(source, ALWAYS):
+                wrong.append(source)
+            if progress is not None:
+                progress(number, len(sources))
+    return wrong

@@ -20,6 +20,7 @@ from monitor.core.run import Origin
 from monitor.ledger.trust import Trust
 from monitor.sealing.keys import KeyFileError, SigningKey, checks, make_key, read_key, sync_folder, write_key
 from monitor.storage import Reader, Unit
+from monitor.storage.opening import sqlite_path
 
 FRONTIER_MARK = "frontier"
 
@@ -42,6 +43,14 @@ class Place:
     def checkpoint(self) -> Path:
         """Where the newest checkpoint lies."""
         return self.key.with_suffix(".checkpoint")
+
+
+def place_of(store: str, *, base: Path, key: str | None = None, origin: str | None = None) -> Place:
+    """Where the key of a store lies: as configured, relative to `base`, else beside the ledger."""
+    if key is not None:
+        return Place(key=base / key, origin=origin)
+    file = sqlite_path(store, base=base)
+    return Place(key=base / "ledger.key" if file is None else file.with_suffix(".key"), origin=origin)
 
 
 @dataclass(slots=True)
@@ -82,8 +91,10 @@ class Sealer:
         self.why_not = None
         return None if fact is None else Unit(recorded_at_us=now_us, facts=[fact], expected_head=reader.head())
 
-    def checkpoint(self, reader: Reader, now_us: int) -> Unit | None:
-        """The unit that records a checkpoint over all entries there are; None where nothing came since the last one."""
+    def checkpoint(self, reader: Reader, now_us: int) -> tuple[Unit, str] | None:
+        """The unit that records a checkpoint over all entries there are, and its note; None where nothing came since
+        the last one.
+        """
         if self._key is None or self.why_not is not None:
             return None
         head = reader.head()
@@ -92,13 +103,14 @@ class Sealer:
         if head.seq == 0 or (self.latest is not None and head.seq <= read_checkpoint(self.latest)[0].size + 1):
             return None
         checkpoint = Checkpoint(self._key.name, head.seq, self._frontier.root())
-        fact = CheckpointSigned(note=str(self._key.sign(checkpoint.text)), at_us=now_us)
-        return Unit(
+        note = str(self._key.sign(checkpoint.text))
+        unit = Unit(
             recorded_at_us=now_us,
-            facts=[fact],
+            facts=[CheckpointSigned(note=note, at_us=now_us)],
             marks={FRONTIER_MARK: _document(self._frontier)},
             expected_head=head,
         )
+        return unit, note
 
     def recorded(self, note: str) -> None:
         """A checkpoint is durable: keep it beside the key too. A file that cannot be written is logged, not fatal."""
@@ -119,6 +131,19 @@ class Sealer:
             _log.error("checkpoint beside the key is unreadable", file=str(self.place.checkpoint), error=str(error))
             return None
         return note
+
+    def contradicts(self, reader: Reader) -> str | None:
+        """Whether the ledger lacks the checkpoint that lies beside the key: how, None if it holds it."""
+        kept = self.kept()
+        if kept is None:
+            return None
+        size = read_checkpoint(kept)[0].size
+        entry = next(reader.entries(after=size), None)
+        if entry is not None and isinstance(entry.fact, CheckpointSigned) and entry.fact.note == kept:
+            return None
+        return (
+            f"the checkpoint of {size} entries beside the key is not in the ledger: an older state, or another ledger"
+        )
 
     def replace_key(self, reader: Reader, now_us: int, *, by: str, lost: bool, note: str | None = None) -> Unit:
         """The unit that puts a new key in the place of the one in force: by its word, or because it is `lost`.
@@ -148,10 +173,12 @@ class Sealer:
         )
         return Unit(recorded_at_us=now_us, facts=[fact], expected_head=reader.head())
 
-    def replaced(self, reader: Reader) -> None:
+    def replaced(self, reader: Reader) -> PublicKey:
         """The entry of a new key is durable: it is the one in force from here on."""
         self._key = self._found(read_trust(reader)[0].current)
+        assert self._key is not None, "a key that was just recorded is found"
         self.why_not = None
+        return self._key.public
 
     def _found(self, named: PublicKey | None) -> SigningKey | None:
         """The key that the ledger names, None where neither the ledger nor a file knows one."""

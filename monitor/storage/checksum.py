@@ -17,7 +17,7 @@ from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, RUNS, SOUR
 PAGE_ROWS = 1000
 TABLES = (LEDGER, ENTRIES, SOURCES, RUNS, CONTESTED, STATED, SPANS, MARKS)
 
-# An entry's bytes have their hash, and a migration changes the schema's version: the sums cover the rest.
+# An entry's bytes have their hash, and a migration changes the schema's version: the sums cover what is beside them.
 _LEFT_OUT = {ENTRIES.name: {"crc", "data"}, LEDGER.name: {"crc", "schema_version"}}
 
 
