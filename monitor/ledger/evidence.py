@@ -108,6 +108,7 @@ class Evidence:
         settled so far: then the store is read again.
         """
         found: dict[SourceKey, Sequence[OutcomeSpan]] = {}
+        self._load_all(service, from_us)
         for source in self._by_service.get(service, ()):
             tail = self._tail(source, from_us)
             self._reach_back(source, tail, from_us)
@@ -116,6 +117,14 @@ class Evidence:
             tail.kept_from_us = from_us
             found[source] = tail.spans
         return found
+
+    def _load_all(self, service: str, from_us: int) -> None:
+        """Read what is held of none of a service's sources yet at once: after a start that is all of them."""
+        if not self._by_service.get(service, set()).isdisjoint(self._tails):
+            return
+        for source, (newest_us, spans) in self.store.ends(service, from_us - 1).items():
+            newest = ALWAYS.start_us if newest_us is None else newest_us
+            self._tails[source] = _Tail(newest, from_us, spans)
 
     def _reach_back(self, source: SourceKey, tail: _Tail, from_us: int) -> None:
         """Read the spans before those that are held. A change still to be committed touches none of them."""

@@ -263,6 +263,11 @@ class Reader(Protocol):
     ) -> Iterator[SealedSegment]:
         """Segments by hour, service and number; `bodies` False leaves out those, which is cheap."""
 
+    def ends(self, service: str, from_us: int) -> dict[SourceKey, tuple[int | None, list[OutcomeSpan]]]:
+        """Of every source of a service the stamp of its newest evidence (None: there is none), and its derived spans
+        that end after the instant.
+        """
+
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
 

@@ -271,9 +271,16 @@ class SqlReader:
         """The number of the last run that arrived; 0 while there is none."""
         return int(self._tuples(select(LEDGER.c.arrival))[0][0])
 
-    @_in_one_state
     def run_before(self, source: SourceKey, at_us: int) -> Run | None:
         """The latest run of a source stamped before the instant."""
+        # The newest of a source is always a row: most ask for that one.
+        newest = self._one_run(source, lambda query: query.order_by(RUNS.c.start_us.desc()))
+        if newest is None or newest.start_us < at_us:
+            return newest
+        return self._run_before(source, at_us)
+
+    @_in_one_state
+    def _run_before(self, source: SourceKey, at_us: int) -> Run | None:
         row = self._one_run(source, lambda query: query.where(RUNS.c.start_us < at_us).order_by(RUNS.c.start_us.desc()))
         # A run whose row went is stamped before the latest row, but for the hour of that one.
         within = Span(hour_of(row.start_us) if row else _EVER.start_us, at_us)
@@ -486,6 +493,38 @@ class SqlReader:
             .order_by(SPANS.c.start_us)
         )
         return [OutcomeSpan(start_us, end_us, Outcome(outcome)) for start_us, end_us, outcome in self._tuples(query)]
+
+    @_in_one_state
+    def ends(self, service: str, from_us: int) -> dict[SourceKey, tuple[int | None, list[OutcomeSpan]]]:
+        """Of every source of a service the stamp of its newest evidence, and its spans that end after the instant."""
+        newest = {run.source: run.start_us for run in self.latest_runs(service)}
+        stated = (
+            select(*_source_columns(), func.max(STATED.c.start_us))
+            .join(STATED, STATED.c.source == SOURCES.c.id)
+            .where(SOURCES.c.service == service, SOURCES.c.counts == 1)
+            .group_by(*_source_columns())
+        )
+        for *named, start_us in self._tuples(stated):
+            newest[SourceKey(*named)] = max(start_us, newest.get(SourceKey(*named), start_us))
+        before = aliased(SPANS)
+        reaching = select(func.max(before.c.start_us)).where(
+            before.c.source == SOURCES.c.id, before.c.start_us <= from_us
+        )
+        query = (
+            select(*_source_columns(), SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
+            .join(SPANS, SPANS.c.source == SOURCES.c.id)
+            .where(
+                SOURCES.c.service == service,
+                SOURCES.c.counts == 1,
+                SPANS.c.start_us >= func.coalesce(reaching.correlate(SOURCES).scalar_subquery(), from_us),
+                SPANS.c.end_us > from_us,
+            )
+            .order_by(SPANS.c.source, SPANS.c.start_us)
+        )
+        spans: dict[SourceKey, list[OutcomeSpan]] = {}
+        for *named, start_us, end_us, outcome in self._tuples(query):
+            spans.setdefault(SourceKey(*named), []).append(OutcomeSpan(start_us, end_us, Outcome(outcome)))
+        return {source: (newest.get(source), spans.get(source, [])) for source in self.sources(service)}
 
     def contested(self, source: SourceKey, start_us: int) -> list[dict[str, Any]]:
         """Every content that was given for a contested key, in no order of arrival; empty for any other."""

@@ -191,3 +191,21 @@ def test_expired_hours_keep_what_they_said(store: Store) -> None:
     assert len(held) == 2
     roots = [entry.fact.root for entry in store.entries(types=["sealed"]) if entry.fact.hour_us == FIRST]  # type: ignore[union-attr]
     assert roots == [root_of(one.segment for one in held)]
+
+
+def test_the_ends_of_all_sources_are_those_of_each(store: Store) -> None:
+    runs = history(8, 6)
+    store.commit(Unit(recorded_at_us=END, facts=CHECKS))
+    commit(store, runs, END)
+    rebuild(store)
+    seal(store, LATER)
+    cool_all(store, LATER)
+    for at_us in (FIRST - 1, FIRST + 2 * HOUR_US, runs[50].start_us, END, ALL.end_us):
+        found = store.ends("portal", at_us)
+        assert found.keys() == set(store.sources("portal"))
+        for source, (newest_us, spans) in found.items():
+            newest = store.run_before(source, ALL.end_us)
+            assert newest is not None
+            assert newest_us == newest.start_us
+            assert spans == store.spans_of(source, Span(at_us, ALL.end_us))
+    assert store.ends("other", FIRST) == {}
