@@ -27,6 +27,8 @@ _VERBS = {
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
+    "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
+    "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }
 

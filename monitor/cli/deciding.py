@@ -78,12 +78,13 @@ def decide(asked: Asked, command: Command) -> None:
 
 def _as_owner(asked: Asked, command: Command) -> dict[str, Any]:
     """Take the store and decide; StoreOwnedError while a daemon has it."""
+    from monitor.cli.signing import refuse_contradicted, sign_checkpoint
+
     basis = basis_of(settings())
     with open_store() as store:
+        refuse_contradicted(store)
         done = act(store, basis, _order(asked, command))
         if isinstance(done, Done) and any(isinstance(entry.fact, Close) for entry in done.entries):
-            from monitor.cli.signing import sign_checkpoint
-
             sign_checkpoint(store)
     if isinstance(done, Refused):
         raise AnswerIsNoError(done.reason)

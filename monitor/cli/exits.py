@@ -40,6 +40,8 @@ CODES: tuple[tuple[str, str, Exit], ...] = (
     ("monitor.cli.exits", "WrongUseError", Exit.WRONG_USE),
     ("monitor.storage", "StoreOwnedError", Exit.WRONG_USE),
     ("monitor.storage", "StoreError", Exit.ENVIRONMENT),
+    ("monitor.storage.backup", "BackupError", Exit.WRONG_USE),
+    ("monitor.ledger.restoring", "RestoreRefusedError", Exit.NO),
     ("monitor.config", "ConfigError", Exit.WRONG_USE),
     ("monitor.config.starter", "AlreadyThereError", Exit.WRONG_USE),
     ("monitor.app", "AdoptionError", Exit.WRONG_USE),

@@ -13,7 +13,7 @@ from monitor.cli import show
 from monitor.cli.exits import AnswerIsNoError, WrongUseError
 from monitor.cli.place import place_options
 from monitor.cli.progress import progress
-from monitor.cli.reading import basis_of, configured, open_reader, open_store
+from monitor.cli.reading import basis_of, configured, open_reader, open_store, personal_files
 
 if TYPE_CHECKING:
     from monitor.ledger.verify import Outside
@@ -45,9 +45,9 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
     from monitor.ledger.verify import verify as walk
     from monitor.sealing.keys import checks
 
-    outside = _outside(checkpoints, key)
+    outside = kept_outside(checkpoints, key)
     with open_reader() as reader, progress("verifying") as watch:
-        report = walk(reader, checks=checks, outside=outside, progress=watch)
+        report = walk(reader, checks=checks, outside=outside, personal=personal_files(), progress=watch)
     if json_:
         show.as_json(
             {
@@ -66,7 +66,8 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
             click.echo(str(problem))
         if report.holds:
             click.echo(f"The chain holds: {report.entries} entries, head {report.head.hash}")
-            click.echo(f"{report.checkpoints} checkpoints in it, the last over {report.covered} entries")
+            said = f"the last over {report.covered} entries" if report.checkpoints else "nothing is signed yet"
+            click.echo(f"Signed checkpoints in it: {report.checkpoints}, {said}")
         for remark in report.remarks:
             click.echo(remark)
     if not report.holds:
@@ -94,7 +95,37 @@ def key_(rotate: bool, lost: bool, by: str | None, note: str | None) -> None:  #
     click.echo(replace_key(lost=lost, by=by, note=note) if rotate or lost else public_line())
 
 
-def _outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
+@command.command("accept-loss", epilog='Example: jaga ledger accept-loss --note "the disk died, backup of 24 November"')
+@click.option("--note", required=True, help="What happened, for the record.")
+@click.option("--by", help="Who decides. Default: your login.")
+@place_options
+def accept_loss(note: str, by: str | None) -> None:
+    """Go on from an older state of the ledger that was put back: an entry says for ever that something is missing.
+
+    Without it the daemon only reads such a ledger. Whoever kept a later checkpoint will see the contradiction.
+    """
+    from monitor.cli.signing import accept_loss as accept
+
+    unsigned = accept(by=by, note=note)
+    click.echo("The ledger goes on from here; what came after is lost, and an entry says so.")
+    if unsigned is not None:
+        click.echo(f"Nothing signs it yet: {unsigned}")
+
+
+@command.command("erase", epilog="Example: jaga ledger erase personal:3f2a… --note 'asked for by letter of 3 May'")
+@click.argument("reference")
+@click.option("--note", help="Why, for the record; without anything personal in it.")
+@click.option("--by", help="Who decides. Default: your login.")
+@place_options
+def erase(reference: str, note: str | None, by: str | None) -> None:
+    """Erase the personal data (a reporter, a contact) that entries refer to. The chain and its figures stand."""
+    from monitor.cli.signing import erase as carry_out
+
+    carry_out(reference, by=by, note=note)
+    click.echo(f"erased {reference}")
+
+
+def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
     """What was kept elsewhere, read; WrongUseError where it is none of that."""
     from monitor.core.checkpoint import NoteError, read_checkpoint, read_public_key
     from monitor.ledger.verify import Outside

@@ -10,6 +10,7 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import re
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -22,6 +23,7 @@ MAX_SIGNATURES = 16
 """The most signatures of one note: as many as the format wants a reader to take."""
 
 MAX_NOTE_CHARACTERS = 4096
+_CONTROL = re.compile(r"[\x00-\x09\x0b-\x1f]")
 _DASH = "— "
 _ID_BYTES = 4
 
@@ -96,7 +98,7 @@ def read_note(written: str) -> Note:
     """The note of a text; NoteError says what is wrong."""
     if len(written) > MAX_NOTE_CHARACTERS:
         raise NoteError(f"a note has at most {MAX_NOTE_CHARACTERS} characters, this has {len(written)}")
-    if any(character < " " and character != "\n" for character in written):
+    if _CONTROL.search(written):
         raise NoteError("a note holds no control characters but newlines")
     text, blank, rest = written.rpartition("\n\n")
     if not blank or not text or not rest.endswith("\n"):

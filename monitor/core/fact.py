@@ -321,6 +321,33 @@ class CheckpointSigned:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossAccepted:
+    """An older state was put back, and goes on from here: what came after it and was acknowledged or signed is lost.
+
+    `entries` and `arrival` are what had been acknowledged, `checkpoint` the newest that had been signed, as its note.
+    """
+
+    TYPE: ClassVar[str] = "loss"
+    at_us: int
+    entries: int
+    arrival: int
+    checkpoint: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalErased:
+    """The personal data that entries refer to as `of` is erased; the reference stays, and says nothing any more."""
+
+    TYPE: ClassVar[str] = "erasure"
+    of: str
+    at_us: int
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -341,4 +368,6 @@ Fact = (
     | ClockStep
     | KeyAdopted
     | CheckpointSigned
+    | LossAccepted
+    | PersonalErased
 )

@@ -18,6 +18,7 @@ from monitor.core.check import Check, CheckList, Network
 from monitor.core.checkpoint import NoteError, read_checkpoint, read_note, read_public_key
 from monitor.core.fact import ExclusionReason, Fact, KeyReason, Ruling
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
+from monitor.core.personal import REFERENCE
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
 
@@ -201,6 +202,13 @@ def _checks(value: object) -> tuple[Check, ...]:
     return found
 
 
+def _reference(value: object) -> str:
+    text = _text(value)
+    if not REFERENCE.fullmatch(text):
+        raise _wrong(value, "a reference to personal data: personal: and 64 hexadecimal digits")
+    return text
+
+
 def _noted(read: Callable[[str], object]) -> Form:
     """A text in one of the formats of `core.checkpoint`, kept as it is."""
 
@@ -244,6 +252,7 @@ RULING = _choice(Ruling)
 KEY_REASON = _choice(KeyReason)
 PUBLIC_KEY = _noted(read_public_key)
 NOTE = _noted(read_note)
+PERSONAL = Form(_reference, _same)
 CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
@@ -380,6 +389,15 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         _NOTE,
     ),
     facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.PersonalErased: (Field("of", "of", PERSONAL), _AT, _BY, _NOTE),
+    facts.LossAccepted: (
+        _AT,
+        Field("entries", "entries", COUNT),
+        Field("arrival", "arrival", COUNT),
+        Field("checkpoint", "checkpoint", _optional(CHECKPOINT), None),
+        _BY,
+        _NOTE,
+    ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)
 _RUN = (

@@ -14,12 +14,12 @@ from pathlib import Path
 import structlog
 
 from monitor.core.checkpoint import Checkpoint, NoteError, PublicKey, read_checkpoint, rotation_text
-from monitor.core.fact import CheckpointSigned, Fact, KeyAdopted, KeyReason
+from monitor.core.fact import CheckpointSigned, Fact, KeyAdopted, KeyReason, LossAccepted
 from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin
 from monitor.ledger.trust import Trust
 from monitor.sealing.keys import KeyFileError, SigningKey, checks, make_key, read_key, sync_folder, write_key
-from monitor.storage import Reader, Unit
+from monitor.storage import Reader, Store, Unit, contradiction
 from monitor.storage.opening import sqlite_path
 
 FRONTIER_MARK = "frontier"
@@ -144,6 +144,25 @@ class Sealer:
         return (
             f"the checkpoint of {size} entries beside the key is not in the ledger: an older state, or another ledger"
         )
+
+    def accept_loss(self, store: Store, now_us: int, *, by: str, note: str) -> Unit | None:
+        """The unit that goes on from an older state that was put back; None where nothing contradicts the ledger.
+
+        Every checkpoint that was signed since stays a contradiction for whoever kept one: that is what it is for.
+        """
+        why = contradiction(store) or self.contradicts(store)
+        if why is None:
+            return None
+        had, kept = store.acknowledged(), self.kept()
+        fact = LossAccepted(
+            at_us=now_us,
+            entries=0 if had is None else had.seq,
+            arrival=0 if had is None else had.arrival,
+            checkpoint=kept,
+            by=by,
+            note=note,
+        )
+        return Unit(recorded_at_us=now_us, facts=[fact])
 
     def replace_key(self, reader: Reader, now_us: int, *, by: str, lost: bool, note: str | None = None) -> Unit:
         """The unit that puts a new key in the place of the one in force: by its word, or because it is `lost`.

@@ -10,11 +10,11 @@ from typing import Any
 import structlog
 
 from monitor.clock import Clock
-from monitor.core.instant import DAY_US, HOUR_US, format_instant
+from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, format_instant
 from monitor.ledger.verify import Outside, VerifyReport, verify
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.keys import checks
-from monitor.storage import Reader, Store, StoreError, Unit
+from monitor.storage import Reader, Store, StoreError, Unit, contradiction
 
 NIGHT_US = 19 * HOUR_US
 """The whole record is verified each day at 19:00 UTC, 02:00 in Jakarta."""
@@ -46,13 +46,16 @@ class Rounds:
         await self.ask(lambda store: (self.sealer.open(store, self.clock.now_us()), None))
 
     async def run(self) -> None:
-        """Sign now and at every full hour; never returns."""
+        """Sign now and at every full hour, and a minute after a failure; never returns."""
         while True:
+            now_us = self.clock.now_us()
+            next_us = (now_us // HOUR_US + 1) * HOUR_US
             try:
                 await self.once()
             except StoreError as error:
                 _log.error("checkpoint not recorded", error=str(error))
-            await self.clock.wait_until((self.clock.now_us() // HOUR_US + 1) * HOUR_US)
+                next_us = now_us + MINUTE_US
+            await self.clock.wait_until(next_us)
 
     async def once(self) -> str | None:
         """Sign if anything came since; the checkpoint's note once it is durable. StoreError where it could not be."""
@@ -139,17 +142,13 @@ class Verification:
 
     def _is_small(self) -> bool:
         try:
-            return self.reader.counts().size_bytes <= SMALL_BYTES
+            return self.reader.size_bytes() <= SMALL_BYTES
         except StoreError:
             return True  # what is wrong is found by the walk, and told with its entry
 
     def _glance(self) -> str | None:
         """What contradicts the record without a walk over it: the mark of the last commit, the checkpoint kept."""
-        acknowledged = self.reader.acknowledged()
         try:
-            if acknowledged is not None:
-                for why in acknowledged.contradicted_by(self.reader):
-                    return why
-            return self.sealer.contradicts(self.reader)
+            return contradiction(self.reader) or self.sealer.contradicts(self.reader)
         except StoreError as error:
             return str(error)

@@ -171,6 +171,19 @@ class Acknowledged:
             yield f"run {self.arrival} was acknowledged, the last that arrived is {arrival}: runs were lost"
 
 
+def contradiction(reader: Reader) -> str | None:
+    """How a store holds less than, or other than, what was acknowledged for it; None where it does not, or no one kept
+    it. A store too damaged to say is a contradiction too.
+    """
+    acknowledged = reader.acknowledged()
+    if acknowledged is None:
+        return None
+    try:
+        return next(acknowledged.contradicted_by(reader), None)
+    except StoreDamagedError as error:
+        return str(error)
+
+
 class Reader(Protocol):
     """What may be asked of a store.
 
@@ -277,6 +290,9 @@ class Reader(Protocol):
     def counts(self) -> Counts:
         """How much there is."""
 
+    def size_bytes(self) -> int:
+        """How large it is, known without reading it."""
+
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
 
@@ -329,6 +345,9 @@ class Store(Reader, Protocol):
 
     def moving(self, now_us: int) -> AbstractContextManager[Mover]:
         """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
-from monitor.storage import StoreError
+from monitor.storage import StoreError, contradiction
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
@@ -49,7 +49,7 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
 
     Raises StoreOwnedError where another process owns it, StoreError where it cannot be opened or is not ours.
     """
-    _make_folder(path)
+    make_folder(path)
     lock = OwnerLock(path)
     try:
         _check_writable(path)
@@ -68,7 +68,12 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
         mark.close()
         lock.release()
 
-    return SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    store = SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    why = contradiction(store)
+    if why is not None:
+        # The next commit would move the mark, and nobody would ever know.
+        store.refuse_writes(why)
+    return store
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:
@@ -115,7 +120,8 @@ def _copied(writer: Engine, path: Path, kept: Path) -> Path:
     return kept
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make the folder of a ledger, where there is none; StoreError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:

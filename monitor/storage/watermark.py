@@ -21,7 +21,7 @@ class Watermark:
     """The mark of one ledger, open for its owner."""
 
     def __init__(self, ledger: Path) -> None:
-        self._file = os.open(_file(ledger), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
+        self._file = os.open(mark_path(ledger), os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o640)
 
     def write(self, acknowledged: Acknowledged) -> None:
         """Keep what was acknowledged. A write that fails leaves an older mark, which says less and nothing wrong."""
@@ -40,7 +40,7 @@ class Watermark:
 def read_watermark(ledger: Path) -> Acknowledged | None:
     """The mark beside a ledger; None where there is none, or none whole: a power cut may leave anything there."""
     try:
-        with _file(ledger).open("rb") as source:
+        with mark_path(ledger).open("rb") as source:
             said, _, crc = source.read(_BYTES).decode().strip().rpartition(" ")
         if f"{zlib.crc32(said.encode()):08x}" != crc:
             return None
@@ -50,5 +50,6 @@ def read_watermark(ledger: Path) -> Acknowledged | None:
         return None
 
 
-def _file(ledger: Path) -> Path:
+def mark_path(ledger: Path) -> Path:
+    """The file of the mark."""
     return ledger.with_name(f"{ledger.name}-mark")

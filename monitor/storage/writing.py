@@ -94,6 +94,10 @@ class SqlStore(SqlReader):
         head = self.head()
         self._acknowledge(Acknowledged(seq=head.seq, hash=head.hash, arrival=self.last_arrival()))
 
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
+        self._refusal = None
+
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""
         with self._transaction("rewrite the spans in") as work:

@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from monitor.clock import live_clock
+from monitor.core.fact import LossAccepted
 from monitor.core.run import SourceKey
 from monitor.core.span import Span
 from monitor.ledger.interchange import export
+from monitor.ledger.verify import Outside
 from monitor.sealing.rounds import Verification
-from monitor.storage import Reader, StoreError, Unit
+from monitor.storage import Reader, StoreDamagedError, StoreError, Unit
 from monitor.storage.sqlite import open_reader, open_store
 from tests.ledger.keeping import kept, watched_april
 from tests.sealing.ledgers import NOW_US, Ledger, claim, make, run, seal
@@ -217,3 +219,33 @@ async def test_a_large_ledger_is_glanced_at_before_it_is_ready(tmp_path: Path, m
     found = await found_at_start(ledger)
     assert found is not None
     assert "beside the key is not in the ledger" in found
+
+
+def test_going_on_from_an_older_state_is_an_entry_and_stays_a_contradiction_outside(tmp_path: Path) -> None:
+    ledger = made(tmp_path / "ours")
+    backup = ledger.path.read_bytes()
+    store, sealer = open_store(ledger.path), ledger.sealer()
+    sealer.open(store, NOW_US)
+    assert sealer.accept_loss(store, NOW_US, by="sari", note="none") is None
+    store.commit(Unit(recorded_at_us=NOW_US + 10**13, facts=[claim(7)], runs=[run(900)]))
+    later = seal(store, sealer, NOW_US + 10**13 + 5)
+    store.close()
+    ledger.path.write_bytes(backup)
+
+    store, sealer = open_store(ledger.path), ledger.sealer()
+    with pytest.raises(StoreDamagedError, match="entry 12 was acknowledged, the ledger ends at 10"):
+        store.commit(Unit(recorded_at_us=NOW_US + 10**14, facts=[claim(8)]))
+    unit = sealer.accept_loss(store, NOW_US + 10**14, by="sari", note="the disk died")
+    assert unit is not None
+    (fact,) = unit.facts
+    assert isinstance(fact, LossAccepted)
+    assert (fact.entries, fact.arrival, fact.checkpoint) == (12, 51, later)
+    store.permit_writes()
+    store.commit(unit)
+    sealer.open(store, NOW_US + 10**14)
+    newest = seal(store, sealer, NOW_US + 10**14 + 5)
+    store.close()
+    report = ledger.verify(Outside(checkpoints=(newest,)))
+    assert report.holds
+    assert "sari went on from an older state; 12 entries had been acknowledged" in report.remarks[0]
+    assert "checkpoint" in {kind for _seq, kind in ledger.found(Outside(checkpoints=(later,)))}
