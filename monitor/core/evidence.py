@@ -48,10 +48,12 @@ def stated_item(stated: StatedSpan, annulled: Sequence[Span] = ()) -> Item:
     return Item(stated.start_us, _STATED_SECOND, stated.end_us, outcome, tuple(annulled))
 
 
-def piece_item(piece: Piece, annulled: Sequence[Span] = ()) -> Item:
-    """The item of a piece that a sealed hour left of its runs; where it was annulled since, it has holes."""
+def piece_item(piece: Piece) -> Item:
+    """The item of a piece that a sealed hour left of its runs. What was annulled is no part of it: its runs went only
+    when the pieces said what they say by all decisions, and none is made on them since.
+    """
     outcome = None if piece.outcome is Outcome.INCONCLUSIVE else piece.outcome
-    return Item(piece.start_us, _RUN_FIRST, piece.end_us, outcome, tuple(annulled))
+    return Item(piece.start_us, _RUN_FIRST, piece.end_us, outcome)
 
 
 def pieces(runs: Iterable[Run], lists: Sequence[CheckList], annulled: Sequence[Span] = ()) -> list[Piece]:
@@ -89,7 +91,7 @@ def outcome_spans(
     runs have gone.
     """
     run_items = (run_item(run, lists, annulled) for run in runs)
-    kept_items = (piece_item(piece, annulled) for piece in kept)
+    kept_items = (piece_item(piece) for piece in kept)
     stated_items = (stated_item(span, annulled) for span in stated)
     items = heapq.merge(run_items, kept_items, stated_items, key=lambda item: (item.start_us, item.rank))
     return merged(_pieces(_governing(items)))

@@ -215,7 +215,7 @@ def test_the_pieces_of_hours_say_what_all_the_runs_said(
         runs.append(run(at_us, outcome))
     annulled = [Span(start, start + length) for start, length in voids]
     kept = in_pieces(runs, hour_us, annulled)
-    assert list(outcome_spans((), (), LISTS, (), kept)) == list(outcome_spans(runs, (), LISTS, annulled))
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == list(outcome_spans(runs, (), LISTS, annulled))
     half = len(runs) // 2
     edge_us = runs[half].start_us // hour_us * hour_us if runs else 0
     young = [held for held in runs if held.start_us >= edge_us]
@@ -230,6 +230,10 @@ def test_a_failing_piece_keeps_the_run_it_began_with() -> None:
     assert found == [Piece(0, 60, PASS), Piece(60, 270, FAIL, first), Piece(500, 500, NONE)]
 
 
-def test_what_was_annulled_after_the_runs_had_gone_is_a_hole() -> None:
-    kept = [Piece(0, 200, PASS)]
-    assert list(outcome_spans((), (), LISTS, [Span(50, 60)], kept)) == [(0, 50, PASS), (60, 200, PASS)]
+def test_an_annulment_between_stamps_cuts_no_piece() -> None:
+    """It voids runs, and there is none in it."""
+    annulled = [Span(50, 60)]
+    runs = [run(0), run(100)]
+    kept = pieces(runs, LISTS, annulled)
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == list(outcome_spans(runs, (), LISTS, annulled))
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == [(0, 250, PASS)]

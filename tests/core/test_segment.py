@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import zlib
 from dataclasses import replace
 
 import pytest
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 
 from monitor.core.chain import digest
 from monitor.core.instant import HOUR_US, MINUTE_US
+from monitor.core.merkle import Tree, leaf_hash
 from monitor.core.run import Origin, Outcome, Run, SourceKey, StepRecord
 from monitor.core.segment import (
     Arrived,
@@ -20,6 +22,7 @@ from monitor.core.segment import (
     hour_of,
     read_pieces,
     read_runs,
+    root_of,
     write_segment,
 )
 
@@ -156,6 +159,30 @@ def test_the_leaf_commits_to_everything() -> None:
     ]
     assert len({segment.leaf(), *(other.leaf() for other in others)}) == 7
     assert segment.body_digest == digest(segment.body or b"")
+
+
+def test_the_root_is_over_the_leaves_in_the_order_of_their_keys() -> None:
+    segments = [write_segment(KEY._replace(number=number), [Arrived(1, FAILED)], {}) for number in range(3)]
+    tree = Tree(leaf_hash(segment.leaf()) for segment in segments)
+    assert root_of(reversed(segments)) == root_of(segments) == "sha256:" + tree.root().hex()
+    assert root_of(segment.expired() for segment in segments) == root_of(segments)
+    assert root_of(segments[:2]) != root_of(segments)
+
+
+def test_the_runs_of_one_source_can_be_read_alone() -> None:
+    held = paced()
+    segment = write_segment(KEY, held, {})
+    source = SourceKey("portal", "check-3", "jkt-1")
+    assert read_runs(segment, source) == [one for one in ordered(held) if one.run.source == source]
+    assert read_runs(segment, LOGIN) == []
+
+
+def test_a_body_cannot_say_to_hold_more_than_a_segment_can() -> None:
+    texts = zlib.compressobj(9, zlib.DEFLATED, -15)
+    written = texts.compress(b'[[["login","jkt-1",1000000000,0]],[]]') + texts.flush()
+    body = bytes([1, len(written)]) + written
+    with pytest.raises(SegmentError, match="more runs than a segment can"):
+        read_runs(replace(write_segment(KEY, [], {}), body=body))
 
 
 def test_no_damaged_bytes_are_read_as_something_else_than_a_refusal() -> None:
