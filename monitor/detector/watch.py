@@ -26,7 +26,11 @@ class OpenOutage:
 
 @dataclass(slots=True)
 class Watch:
-    """What was found of a service up to `settled_us`. Never corrected afterwards: corrections are the ledger's."""
+    """What was found of a service up to `settled_us`. Never corrected afterwards: corrections are the ledger's.
+
+    Time is counted up to `counted_us`, which is later where the clock was put back: that time is judged anew, so that
+    its outages are told, and counted once.
+    """
 
     service: str
     settled_us: int
@@ -36,6 +40,21 @@ class Watch:
     unknown_us: int = 0
     downtime_us: Counter[str] = field(default_factory=Counter)
     excluded_us: Counter[str] = field(default_factory=Counter)
+    counted_us: int = 0
+
+    def rewind(self, to_us: int, at_us: int) -> list[Outage]:
+        """The clock was put back to `to_us`: judge from there again. An outage that began later began in a time that
+        was not, and ends where it began; the answer is its fact.
+        """
+        if to_us >= self.settled_us:
+            return []
+        self.counted_us = max(self.counted_us, self.settled_us)
+        self.settled_us = to_us
+        if self.outage is None or self.outage.start_us < to_us:
+            return []
+        ended = self._fact(at_us, self.outage.start_us)
+        self.outage = None
+        return [ended]
 
     def advance(
         self,
@@ -72,6 +91,7 @@ class Watch:
         outage = None if self.outage is None else {"start_us": self.outage.start_us, "peak": list(self.outage.peak)}
         return {
             "settled_us": self.settled_us,
+            "counted_us": self.counted_us,
             "outage": outage,
             "outages": self.outages,
             "observed_us": self.observed_us,
@@ -93,6 +113,7 @@ class Watch:
             document["unknown_us"],
             Counter(document["downtime_us"]),
             Counter(document["excluded_us"]),
+            document.get("counted_us", 0),
         )
 
     def _edge(self, span: VerdictSpan, at_us: int) -> Iterable[Outage]:
@@ -120,6 +141,7 @@ class Watch:
         )
 
     def _count(self, span: VerdictSpan, excluded: Sequence[Excluded]) -> None:
+        span = span._replace(start_us=max(span.start_us, min(self.counted_us, span.end_us)))
         length_us = span.end_us - span.start_us
         if span.verdict is Verdict.UNKNOWN:
             self.unknown_us += length_us

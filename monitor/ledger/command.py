@@ -131,6 +131,17 @@ class FileClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyCredit:
+    """The granted credit of a month was set off against an invoice; None means now."""
+
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseMonth:
     """Close a month for one partner and service, or (with `restate_reason`) make its next version."""
 
@@ -150,6 +161,7 @@ Command = (
     | Adjudicate
     | Annul
     | FileClaim
+    | ApplyCredit
     | CloseMonth
 )
 
@@ -163,6 +175,7 @@ COMMANDS: dict[str, type[Command]] = {
     "adjudicate": Adjudicate,
     "annul": Annul,
     "claim file": FileClaim,
+    "claim apply": ApplyCredit,
     "close": CloseMonth,
 }
 _VERBS = {shape: verb for verb, shape in COMMANDS.items()}
