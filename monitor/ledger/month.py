@@ -257,9 +257,13 @@ class Months:
 
     def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
         if arrival is None:
-            return self.reader.first_failure(source, within)
-        known = self.reader.runs_known(source, within, arrival)
-        return next((run for run in known if run.outcome is Outcome.FAIL), None)
+            run = self.reader.first_failure(source, within)
+        else:
+            known = self.reader.runs_known(source, within, arrival)
+            run = next((run for run in known if run.outcome is Outcome.FAIL), None)
+        # Where the runs have gone, the one that a failing piece began with was kept.
+        kept = next((piece.first for piece in self.reader.kept(source, within) if piece.first is not None), None)
+        return min(filter(None, (run, kept)), key=lambda found: found.start_us, default=None)
 
 
 def _failing_at(evidence: Evidence, at_us: int, checks: Container[str]) -> Iterable[tuple[Span, SourceKey]]:
