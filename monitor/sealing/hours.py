@@ -79,7 +79,7 @@ class Hours:
             await self.write(unit)
             self.sealed_hours += 1
             runs = sum(held.segment.runs for held in unit.segments)
-            _log.debug("hour_sealed", hour=format_instant(hour_us), segments=len(unit.segments), runs=runs)
+            _log.debug("hour sealed", hour=format_instant(hour_us), segments=len(unit.segments), runs=runs)
 
     async def _ask(self, call: Callable[[Reader], T]) -> T:
         answer: T = await self.read(call)
