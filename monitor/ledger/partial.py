@@ -110,10 +110,13 @@ class Scope:
             return False
         service = getattr(fact, "service", None)
         named = getattr(fact, "services", (service,) if service is not None else ())
-        # What names neither partner nor service speaks of the record itself.
-        return not named or not self.services.isdisjoint(named)
+        if not named:
+            return partner is not None or isinstance(fact, _OF_THE_RECORD)
+        return not self.services.isdisjoint(named)
 
 
+# What names neither partner nor service and is shown to everybody. All else is shown to nobody: it may be about anyone.
+_OF_THE_RECORD = (facts.Sealed, facts.CheckpointSigned, facts.KeyAdopted, facts.LossAccepted, facts.ClockStep)
 _DECISIONS = (facts.Maintenance, facts.Exclusion, facts.Adjudication, facts.Annulment)
 
 
