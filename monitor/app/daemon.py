@@ -38,12 +38,14 @@ from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
+from monitor.ledger.retention import expire
 from monitor.ledger.standing import ServiceStanding
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
 from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
+from monitor.sealing.hours import Hours
 from monitor.sealing.rounds import Rounds, Verification
 from monitor.storage import Committed, Store, StoreDamagedError, StoreError, Unit
 from monitor.storage.opening import open_store, personal_files, sqlite_path
@@ -289,6 +291,7 @@ class Daemon:
             ("commands", self._with_commands),
             ("sealing", self._with_sealing),
             ("closing of months", self._with_closing),
+            ("sealing of hours", self._with_hours),
             ("schedule", self._with_schedule),
         )
 
@@ -504,6 +507,21 @@ class Daemon:
             close=lambda command: self.decide(command, by=AUTHOR),
         )
         task = self.supervisor.start("closing", closing.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_hours(self) -> AsyncIterator[None]:
+        hours = Hours(
+            self.clock,
+            read=lambda call: self._read(lambda: call(self.store)),
+            write=lambda unit: self.recorder.ask(lambda _store: (unit, None)),
+            expire=lambda: self.read(lambda months: expire(months, self.options.retention_us)),
+        )
+        task = self.supervisor.start("sealing of hours", hours.run)
         try:
             yield
         finally:

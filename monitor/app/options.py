@@ -11,6 +11,7 @@ from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings,
 from monitor.config.holidays import describe
 from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
+from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
 
@@ -36,6 +37,7 @@ class Options:
     sealing: Place
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
+    retention_us: int = RETENTION_US
 
     @staticmethod
     def of(settings: Settings) -> Options:
@@ -50,6 +52,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
         )
 

@@ -40,7 +40,6 @@ WITHOUT_DATA = NOT_EXPORTED_YET | {
     "sla_incidents_open",
     "sla_incidents_opened_total",
     "sla_notifications_total",
-    "sla_statement_credit_ratio",
 }
 
 
