@@ -177,7 +177,7 @@ class Daemon:
     async def read(self, call: Callable[[Months], T]) -> T:
         """Ask the ledger as it stands, where reading may take its time."""
         now_us = self.clock.now_us()
-        answer: T = await self._read(lambda: call(Months(self.store, self.options.basis, now_us)))
+        answer: T = await self._read(lambda: call(self.views.months(now_us)))
         return answer
 
     async def reload(self, settings: Settings, insistence: Insistence | None = None) -> frozenset[str]:

@@ -18,6 +18,7 @@ from monitor.core.instant import SECOND_US, format_instant
 from monitor.core.run import SourceKey
 from monitor.detector import CheckCounts, Detector
 from monitor.ledger.month import Months
+from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
 from monitor.recorder import GAPS_MARK, Recorder
 from monitor.runner import Plan, Runner
@@ -61,6 +62,7 @@ class Views:
     last_entry_us: int | None = None
     reload_ok: bool = True
     reloaded_us: int | None = None
+    _record: RecordKeeper = field(default_factory=RecordKeeper)
     _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
@@ -94,9 +96,9 @@ class Views:
         """
         document = status_document(await self.standings(), self.clock.now_us())
         clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}
-        return {**document, "clock": clock, "record": await self._record()}
+        return {**document, "clock": clock, "record": await self._shortcomings()}
 
-    async def _record(self) -> dict[str, Any]:
+    async def _shortcomings(self) -> dict[str, Any]:
         """Since when the store fails, the runs held meanwhile, and the gaps: runs that the buffer could not hold."""
         stats = self.recorder.stats
         since_us = stats.failing_since_us
@@ -147,8 +149,12 @@ class Views:
             periods=samples.period_samples(found),
         )
 
+    def months(self, now_us: int) -> Months:
+        """The ledger as it stands; its entries are read once and carried on."""
+        return Months(self.store, self.options.basis, now_us, self._record.read)
+
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:
-        months = Months(self.store, self.options.basis, now_us)
+        months = self.months(now_us)
         return months, standings(months)
 
     def _check(self, plan: Plan) -> CheckSample:

@@ -18,6 +18,7 @@ from monitor.core.month import Claims, Figures, Status, claim_status
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.statement import Setting, document
+from monitor.core.terms import Agreements
 from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
@@ -45,11 +46,15 @@ class Statement:
 
 @dataclass(slots=True)
 class Months:
-    """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month."""
+    """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month.
+
+    `recorded` reads the decisions: whole each time, or by a RecordKeeper.
+    """
 
     reader: Reader
     basis: Basis
     now_us: int
+    recorded: Callable[[Reader, Agreements], Record] = read_record
     record: Record = field(init=False)
     _swept: dict[tuple[str, Span, int | None, int], tuple[Evidence, list[VerdictSpan]]] = field(
         init=False,
@@ -58,7 +63,7 @@ class Months:
 
     def __post_init__(self) -> None:
         """Read the decisions."""
-        self.record = read_record(self.reader, self.basis.agreements)
+        self.record = self.recorded(self.reader, self.basis.agreements)
 
     def statements(
         self,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
@@ -75,6 +76,28 @@ def read_record(reader: Reader, configured: Agreements, *, before_seq: int | Non
     """The record as it stands, or as it stood before an entry (CONTRACT 2.7: a version is computed only from those)."""
     entries = [entry for entry in reader.entries() if before_seq is None or entry.seq < before_seq]
     return record_of(entries, configured)
+
+
+class RecordKeeper:
+    """The record of one ledger, carried on from reading to reading: entries are only ever appended, so only new ones
+    are read, and the record is folded anew only when there are some. May be asked from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._configured: Agreements | None = None
+        self._record: Record | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def read(self, reader: Reader, configured: Agreements) -> Record:
+        """The record as it stands, as `read_record` gives it."""
+        with self._one_at_a_time:
+            fresh = list(reader.entries(after=self._entries[-1].seq if self._entries else 0))
+            if self._record is None or fresh or configured is not self._configured:
+                self._entries += fresh
+                self._configured = configured
+                self._record = record_of(self._entries, configured)
+            return self._record
 
 
 def record_of(entries: Sequence[Entry], configured: Agreements) -> Record:
