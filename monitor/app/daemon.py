@@ -27,12 +27,16 @@ from monitor.core.fact import ClockStep
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
+from monitor.detector.incidents import IncidentWatch
+from monitor.dispatcher import BATCH, Dispatcher
 from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding
+from monitor.notify.log import NAME as LOG
+from monitor.notify.log import LogChannel
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
@@ -153,6 +157,8 @@ class Daemon:
             await self._adopt(options)
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
+            assert self.detector.incidents is not None, "a daemon watches incidents"
+            self.detector.incidents = IncidentWatch(options.basis, options.opening, book=self.detector.incidents.book)
             self.scheduler.replace(staggered(options.plans))
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
@@ -241,6 +247,7 @@ class Daemon:
             ("adoption", self._with_adoption),
             ("commands", self._with_commands),
             ("closing of months", self._with_closing),
+            ("messages", self._with_messages),
             ("schedule", self._with_schedule),
         )
 
@@ -276,7 +283,11 @@ class Daemon:
         """Everything that can be made before the ledger is replayed, and does nothing by itself."""
         network = LiveNetwork()
         self.pulse = Pulse(self.clock, self._on_step)
-        self.detector = Detector(self.store, self.options.basis.agreements)
+        self.detector = Detector(
+            self.store,
+            self.options.basis.agreements,
+            incidents=IncidentWatch(self.options.basis, self.options.opening),
+        )
         self.runner = Runner(
             location=self.options.location,
             clock=self.clock,
@@ -387,6 +398,21 @@ class Daemon:
             close=lambda command: self.decide(command, by=AUTHOR),
         )
         task = self.supervisor.start("closing", closing.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_messages(self) -> AsyncIterator[None]:
+        dispatcher = Dispatcher(
+            self.clock,
+            {LOG: LogChannel()},
+            read=lambda: self._read(lambda: self.store.outbox(BATCH)),
+            ask=self.recorder.ask,
+        )
+        task = self.supervisor.start("dispatcher", dispatcher.run)
         try:
             yield
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
+from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
 
@@ -32,6 +33,7 @@ class Options:
     basis: Basis
     listen: tuple[str, int]
     expose_money: bool
+    opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
 
@@ -48,6 +50,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            opening=settings.opening,
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:
@@ -74,7 +77,13 @@ def version() -> str:
 
 def basis_of(settings: Settings) -> Basis:
     """What figures need from outside the record."""
-    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}", holidays=describe)
+    return Basis(
+        agreements=settings.agreements(),
+        zone=zone,
+        software=f"jaga {version()}",
+        holidays=describe,
+        business=business_clock,
+    )
 
 
 def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:

@@ -14,7 +14,7 @@ from monitor.cli.place import Place
 from monitor.cli.version import software
 from monitor.clock import wall_us
 from monitor.config import Loaded, Settings, load, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
@@ -47,7 +47,7 @@ def require(where: Place) -> Loaded:
 def basis_of(found: Settings | None) -> Basis:
     """What figures are judged by: the configured agreements (none without a configuration) and our own zones."""
     agreements = Agreements() if found is None else found.agreements()
-    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe)
+    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe, business=business_clock)
 
 
 def configured() -> Settings | None:

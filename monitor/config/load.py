@@ -15,9 +15,12 @@ from monitor.config.models import CheckModel, Contract, Location, Partner, Root,
 from monitor.config.problems import ConfigError, Path, Problem, unknown
 from monitor.config.settings import CheckSettings, ServiceSettings, Settings, stale_after_us
 from monitor.config.zones import ZoneError, zone
+from monitor.core.agreement import check_share
 from monitor.core.calendar import CalendarError, Hours, day_start_us
 from monitor.core.instant import DAY_US, SECOND_US, format_seconds
+from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
+from monitor.detector.incidents import Opening
 from monitor.runner import budget_us
 from probes.secret import SecretError, lookup
 from probes.template import Reference
@@ -79,6 +82,11 @@ class _Loader:
             services=tuple(self._service(id_, service, specs, root) for id_, service in root.services.items()),
             subscriptions=tuple(s for id_, partner in root.partners.items() for s in self._partner(id_, partner, root)),
             partner_names=tuple((id_, partner.name or id_) for id_, partner in root.partners.items()),
+            opening=Opening(
+                quiet_us=root.incidents.quiet,
+                failures_after_us=root.incidents.failures_after,
+                latency_after_us=root.incidents.latency_after,
+            ),
         )
         self._credit_bases(root)
         if self._problems:
@@ -206,7 +214,32 @@ class _Loader:
             hours=hours,
             holidays=version.holidays,
             collective_leave=version.collective_leave,
+            priorities={**AGREED_TARGETS, **self._targets(version, (*path, "priorities"))},
+            levels={
+                **AGREED_LEVELS,
+                **{
+                    int(number): Level(owners=level.owners, channels=level.channels)
+                    for number, level in version.levels.items()
+                },
+            },
         )
+
+    def _targets(self, version: TermsModel, path: Path) -> dict[Priority, Target]:
+        found: dict[Priority, Target] = {}
+        for name, target in version.priorities.items():
+            try:
+                check_share(target.escalate_at)
+            except TermsError as error:
+                self._say((*path, name, "escalate_at"), str(error))
+            found[Priority(name)] = Target(
+                response_us=target.response,
+                resolution_us=target.resolution,
+                hours=target.hours,
+                escalate_at=target.escalate_at,
+                level_2_after_us=target.level_2_after,
+                level_3_after_us=target.level_3_after,
+            )
+        return found
 
     def _hours(self, version: TermsModel, path: Path) -> Hours:
         try:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.terms import Agreements, Subscription, Terms
+from monitor.detector.incidents import Opening
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -64,6 +65,7 @@ class Settings:
     services: tuple[ServiceSettings, ...]
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
+    opening: Opening = field(default_factory=Opening)
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

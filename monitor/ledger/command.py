@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.core.fact import ExclusionReason, Ruling
+from monitor.ledger.incidents_command import INCIDENT_COMMANDS, IncidentCommand
 
 
 class CommandError(ValueError):
@@ -151,6 +152,7 @@ Command = (
     | Annul
     | FileClaim
     | CloseMonth
+    | IncidentCommand
 )
 
 COMMANDS: dict[str, type[Command]] = {
@@ -164,6 +166,7 @@ COMMANDS: dict[str, type[Command]] = {
     "annul": Annul,
     "claim file": FileClaim,
     "close": CloseMonth,
+    **INCIDENT_COMMANDS,
 }
 _VERBS = {shape: verb for verb, shape in COMMANDS.items()}
 

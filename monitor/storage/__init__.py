@@ -66,6 +66,7 @@ class Unit:
 
     `recorded_at_us` stamps runs, entries and marks. `expected_head` guards entries (HeadMovedError); None skips the
     guard, for an owner that alone writes. `disputed` evidence is kept and counts for nothing, whatever its origin.
+    `delivered` are keys of messages that leave the outbox.
     """
 
     recorded_at_us: int
@@ -77,6 +78,7 @@ class Unit:
     spans: Sequence[SpanChange] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
     outbox: Sequence[OutboxRow] = ()
+    delivered: Sequence[str] = ()
     expected_head: Head | None = None
 
 
@@ -181,6 +183,9 @@ class Reader(Protocol):
 
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
+
+    def outbox(self, limit: int) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
 
     def counts(self) -> Counts:
         """How much there is."""
