@@ -26,6 +26,7 @@ from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
 from monitor.web import samples
+from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
 
 KEPT_US = SECOND_US
@@ -102,6 +103,7 @@ class Views:
             months=samples.month_samples(months, found),
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
+            incidents=incidents_sample(months),
         )
 
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:

@@ -26,6 +26,7 @@ _VERBS = {
     "adjudicate": Verb("monitor.cli.adjudicate", "Rule on unknown time."),
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
+    "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }

@@ -73,6 +73,12 @@ def store_file() -> Path | None:
     return opening.sqlite_path(url, base=base)
 
 
+def attachments_folder() -> Path:
+    """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
+    file = store_file()
+    return _address()[1] if file is None else file.parent
+
+
 @contextmanager
 def open_reader() -> Iterator[Reader]:
     """The store of the verb's place, read-only."""

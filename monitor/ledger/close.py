@@ -22,9 +22,11 @@ from monitor.core.fact import (
     Notice,
     Reversal,
 )
+from monitor.core.incident_fact import Incident
 from monitor.core.month import why_not_closed
 from monitor.core.span import Span
 from monitor.ledger.ground import Ground, contract_zone, ground_now, inputs_of
+from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.month import Months, closed_grounds
 
 
@@ -77,7 +79,9 @@ def restate(
     before = months.ground(month, partner, service)
     assert before is not None, "a closed month has its ground"
     # The terms, fee and names stay those of the first close: a restatement corrects facts, not the agreement.
-    ground = replace(before, record=months.record, arrival=None, issued_us=None, restates=None, version=0)
+    ground = replace(
+        before, record=months.record, arrival=None, issued_us=None, restates=None, version=0, incidents=None
+    )
     if not reason.strip():
         return _not(ground, "a restatement needs its reason")
     figures = months.figures_of(ground)
@@ -106,6 +110,8 @@ def _issue(
     issued = replace(ground, version=version, issued_us=months.now_us, arrival=arrival)
     statement = months.statement(issued)
     inputs = inputs_of(ground, tz_version=tz_version, arrival=arrival)
+    if statement.document["incidents"]:
+        inputs["incidents"] = statement.document["incidents"]
     restates = ground.restates or {}
     fact = Close(
         partner=ground.partner,
@@ -138,7 +144,8 @@ def is_decision(fact: Fact) -> bool:
         | Reversal
         | Adjudication
         | Annulment
-        | ChecksAdopted,
+        | ChecksAdopted
+        | Incident,
     )
 
 
@@ -205,5 +212,17 @@ def reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[str
         case Reversal():
             undone = book.decision(fact.of)
             return None if undone is None else reach(months, undone)
+        case Incident():
+            return _reach_of_incident(months, fact)
         case _:
             return None
+
+
+def _reach_of_incident(months: Months, fact: Incident) -> tuple[Span, Sequence[str], Sequence[str] | None] | None:
+    """An event moves the clocks of the partners that reported the incident, from its instant on."""
+    at = Span(fact.at_us, fact.at_us + 1)
+    if fact.service is not None:
+        return None if fact.partner is None else (at, (fact.service,), (fact.partner,))
+    state = IncidentBook.of(months.record.entries).states.get(fact.id)
+    partners = {fact.partner, *(state.partners if state is not None else ())} - {None}
+    return (at, (state.service,), sorted(map(str, partners))) if state is not None and partners else None

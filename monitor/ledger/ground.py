@@ -25,6 +25,7 @@ class Ground:
     """All that a month's figures and document need beside the evidence.
 
     `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement.
+    `incidents` are those of a closed version, as its close recorded them.
     """
 
     month: Month
@@ -43,6 +44,7 @@ class Ground:
     arrival: int | None = None
     issued_us: int | None = None
     restates: Mapping[str, Any] | None = None
+    incidents: tuple[Mapping[str, Any], ...] | None = None
 
 
 def ground_now(record: Record, basis: Basis, month: Month, partner: str, service: str) -> Ground | None:
@@ -122,6 +124,7 @@ def ground_of(record: Record, entry: Entry, close: Close, *, latest: bool) -> Gr
         arrival=inputs["arrival"],
         issued_us=close.at_us,
         restates=restates,
+        incidents=tuple(inputs.get("incidents", ())),
     )
 
 

@@ -30,12 +30,12 @@ from monitor.ledger.incidents_report import (
     identity_digest,
     is_given,
     lacking,
+    personal_mark,
     refusal,
 )
 from monitor.ledger.month import Months
 from monitor.storage import OutboxRow
 
-PERSONAL_MARK = "personal/"
 MAX_ATTACHMENTS = 10
 
 
@@ -262,11 +262,6 @@ _NOTICES = {
     IncidentEvent.CALL: "call",
     IncidentEvent.REQUESTED: "request",
 }
-
-
-def personal_mark(digest: str) -> str:
-    """Where the identity behind a digest is kept."""
-    return PERSONAL_MARK + digest.removeprefix("sha256:")
 
 
 def _unreasoned(command: EventCommand) -> str | None:

@@ -64,3 +64,8 @@ def identity_digest(reporter: Reporter, salt: str) -> str:
     """What the record holds of a reporter: it proves a name that is shown, and tells none."""
     held = {"salt": salt, **{name: getattr(reporter, name) for name in REPORTER_FIELDS}}
     return digest(canonical(held))
+
+
+def personal_mark(digest_: str) -> str:
+    """Where the identity behind a digest is kept, beside the chain: a mark that can be emptied."""
+    return "personal/" + digest_.removeprefix("sha256:")

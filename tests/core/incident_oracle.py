@@ -74,7 +74,7 @@ class Oracle:
         if not begun:
             return
         # Between two changes of what is known one walk tells all; a change is looked at when it comes.
-        news = {e for x in self.exclusions for e in (x.known_s, x.reversed_s) if e is not None}
+        news = {e for x in self.exclusions for e in _edges(x)}
         for stop_s in sorted({*(s for s in news if self.now_s < s <= until_s), until_s}):
             for edge_s in (stop_s - STEP_S, stop_s):
                 if edge_s >= self.now_s:
@@ -142,10 +142,15 @@ class _Walk:
         if self.beyond is not None and self.due is None:
             self.waiting.clear()
             self.well = False
-            second = until_s
-            while self.due is None and self._promise(self.beyond[1]) is not None and second < until_s + HORIZON_S:
-                self._step(second)
-                second += STEP_S
+            if self._promise(self.beyond[1]) is not None:
+                self._hypothetically(until_s)
+
+    def _hypothetically(self, second: int) -> None:
+        """Nothing comes any more."""
+        last = second + HORIZON_S
+        while self.due is None and second < last:
+            self._step(second)
+            second += STEP_S
 
     def _step(self, second: int, *, counts: bool = True) -> None:
         for pair in self.pairs:
@@ -224,6 +229,11 @@ def _clocks(fact: Incident) -> Iterable[tuple[Pair, str]]:
     return (
         (fact.partner, name) for name in (("response", "resolution") if fact.clock is None else (fact.clock.value,))
     )
+
+
+def _edges(exclusion: Exclusion) -> Iterable[int]:
+    """When what is known of an exclusion changes."""
+    return (exclusion.known_s,) if exclusion.reversed_s is None else (exclusion.known_s, exclusion.reversed_s)
 
 
 def _second(fact: Incident) -> int:

@@ -81,7 +81,7 @@ def test_an_event_moves_as_the_table_says_or_is_refused_with_what_may_follow(
 @pytest.mark.parametrize("phase", Phase)
 def test_no_other_event_moves_a_phase(phase: Phase) -> None:
     state = after(opening(), *WAYS[phase])
-    told = {
+    told: dict[IncidentEvent, dict[str, Any]] = {
         E.REPORTED: {"partner": "beta"},
         E.PRIORITY: {"priority": Priority.P2},
         E.REQUESTED: {"level": 2, "reason": EscalationReason.STALLED_PROGRESS, "note": "nothing happens"},
