@@ -26,6 +26,7 @@ def acts(found: dict[str, Any]) -> list[list[Any]]:
     return [told for told in found["told"] if told[0] in {"opened", "escalated"}]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("when", ["before", "after"])
 def test_no_act_is_lost_or_doubled(tmp_path: Path, when: str) -> None:
     command = [sys.executable, str(KILLED), str(tmp_path)]
