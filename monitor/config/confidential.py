@@ -37,9 +37,9 @@ _MARKS = re.compile(rf"({_MARK})")
 _SCHEME = re.compile(r"(?:Basic|Bearer|Digest|Token|ApiKey)\s+", re.IGNORECASE)
 # user:password@ of an address; a password may itself be a mark, which then stays.
 _LOGIN = re.compile(rf"(?P<before>[\w.+%-]*:(?://(?:[^\s/:@?#]|{_MARK})*:)?)(?P<value>(?:{_MARK}|[^\s/@?#])+)(?=@)")
-_PAIR = re.compile(
-    rf"(?P<key>[\w.-]{{1,64}})(?P<between>[\"']?\s*[=:]\s*[\"']?)(?P<value>(?:{_MARK}|[^\s\"'&,;{{}}])+)",
-)
+# The key of `key=value` or `"key": value`; keys are looked for one after the other, as a value may itself hold pairs.
+_KEY = re.compile(r"(?P<key>[\w.-]{1,64})[\"']?\s*[=:]\s*[\"']?")
+_VALUE = re.compile(rf"(?:{_MARK}|[^\s\"'&,;{{}}])+")
 _COMMAND = re.compile(r"(?im)^(?P<before>\s*(?:PASS|AUTH(?:\s+\w+)?|LOGIN\s+\S+)\s+)(?P<value>\S+)")
 
 
@@ -73,8 +73,7 @@ def shown(value: Any) -> Any:  # noqa: ANN401 - plain YAML data
 def shown_text(text: str) -> str:
     """A text with the passwords of addresses, of `key=value` and `"key": value` pairs and of mail commands masked."""
     text = _LOGIN.sub(_hide_value, text)
-    text = _PAIR.sub(lambda found: _hide_value(found) if is_credential(found["key"]) else found[0], text)
-    return _COMMAND.sub(_hide_value, text)
+    return _COMMAND.sub(_hide_value, _without_pairs(text))
 
 
 def scrubbed(message: str, value: Any, path: Path) -> str:  # noqa: ANN401 - plain YAML data
@@ -86,6 +85,19 @@ def scrubbed(message: str, value: Any, path: Path) -> str:  # noqa: ANN401 - pla
             for form in (repr(text)[1:-1], text):
                 message = message.replace(form, safe)
     return message
+
+
+def _without_pairs(text: str) -> str:
+    """The text with the value of every pair masked whose key names a credential."""
+    safe, at = "", 0
+    while (key := _KEY.search(text, at)) is not None:
+        safe += text[at : key.end()]
+        at = key.end()
+        value = _VALUE.match(text, at) if is_credential(key["key"]) else None
+        if value is not None:
+            safe += _masked(value[0])
+            at = value.end()
+    return safe + text[at:]
 
 
 def _hide_value(found: re.Match[str]) -> str:

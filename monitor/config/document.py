@@ -49,6 +49,16 @@ class Document:
     values: dict[Path, Place] = field(default_factory=dict)
     problems: list[Problem] = field(default_factory=list)
 
+    def value_at(self, path: Path) -> Any:  # noqa: ANN401 - plain YAML data
+        """What is written at a path; None where nothing is."""
+        value = self.data
+        for part in path:
+            try:
+                value = value[part]
+            except (KeyError, IndexError, TypeError):
+                return None
+        return value
+
     def problem(self, path: Path, message: str, *, key: bool = False) -> Problem:
         """A problem at a path: at its key where `key` is set, else at its value; the nearest known place above."""
         places = [self.keys, self.values] if key else [self.values, self.keys]

@@ -4,16 +4,20 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as File
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from monitor.config.confidential import scrubbed
 from monitor.config.document import Document, read
+from monitor.config.holidays import names
 from monitor.config.models import CheckModel, Contract, Location, Partner, Root, Service, TermsModel
 from monitor.config.problems import ConfigError, Path, Problem, unknown
 from monitor.config.settings import CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
 from monitor.core.agreement import check_share
 from monitor.core.calendar import CalendarError, Hours, day_start_us
@@ -67,9 +71,11 @@ class _Loader:
             raise ConfigError([*self._problems, *self._document.problems])
         self._problems += self._document.problems
         self._references(data, ())
+        self._names(data)
         specs = self._transactions(data)
         root = self._validated(data)
         if root is None:
+            self._parts(data, specs)
             raise ConfigError(self._problems)
         settings = Settings(
             base=self._base,
@@ -79,7 +85,10 @@ class _Loader:
             listen=root.web.listen,
             expose_money=root.metrics.expose_money,
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
-            services=tuple(self._service(id_, service, specs, root) for id_, service in root.services.items()),
+            services=tuple(
+                self._service(id_, service, specs, controls=bool(root.location.controls))
+                for id_, service in root.services.items()
+            ),
             subscriptions=tuple(s for id_, partner in root.partners.items() for s in self._partner(id_, partner, root)),
             partner_names=tuple((id_, partner.name or id_) for id_, partner in root.partners.items()),
             opening=Opening(
@@ -94,7 +103,8 @@ class _Loader:
         return Loaded(settings=settings, warnings=tuple(sorted(self._warnings)))
 
     def _say(self, path: Path, message: str, *, key: bool = False) -> None:
-        self._problems.append(self._document.problem(path, message, key=key))
+        told = scrubbed(message, self._document.value_at(path), path)
+        self._problems.append(self._document.problem(path, told, key=key))
 
     def _warn(self, path: Path, message: str) -> None:
         self._warnings.append(self._document.problem(path, message))
@@ -122,9 +132,30 @@ class _Loader:
         try:
             return Root.model_validate(data)
         except ValidationError as error:
-            for path, message, at_key in _problems(error, Root):
+            for path, message, at_key in faults(error, Root):
                 self._say(path, message, key=at_key)
             return None
+
+    def _names(self, data: dict[str, Any]) -> None:
+        """What partners name must be there; said of the plain data, so that other mistakes hide none of it."""
+        contracts, services = (_mapping(data.get(key)) for key in ("contracts", "services"))
+        for id_, partner in _mapping(data.get("partners")).items():
+            path: Path = ("partners", id_)
+            contract = _mapping(partner).get("contract")
+            if isinstance(contract, str) and contract not in contracts:
+                self._say((*path, "contract"), f"{contract!r}: {unknown(contract, contracts, 'contract')}")
+            for service in _mapping(_mapping(partner).get("services")):
+                if service not in services:
+                    self._say((*path, "services", service), unknown(str(service), services, "service"), key=True)
+
+    def _parts(self, data: dict[str, Any], specs: dict[tuple[str, str], tuple[Spec, CheckModel]]) -> None:
+        """Judge the contracts and services that are whole in a file that is not: everything wrong is said at once."""
+        for id_, written in _mapping(data.get("contracts")).items():
+            with suppress(ValidationError):
+                list(self._terms(id_, Contract.model_validate(written)))
+        for id_, written in _mapping(data.get("services")).items():
+            with suppress(ValidationError):
+                self._service(id_, Service.model_validate(written), specs, controls=False)
 
     def _transactions(self, data: dict[str, Any]) -> dict[tuple[str, str], tuple[Spec, CheckModel]]:
         """Every check that can be read at all, by service and check."""
@@ -156,7 +187,7 @@ class _Loader:
             )
             own = CheckModel.model_validate(mine)
         except ValidationError as error:
-            for inner, message, at_key in _problems(error, CheckModel):
+            for inner, message, at_key in faults(error, CheckModel):
                 self._say((*path, *inner), message, key=at_key)
         return None if spec is None or own is None else (spec, own)
 
@@ -193,6 +224,8 @@ class _Loader:
             check_tiers(tiers, version.guarantee)
         except TermsError as error:
             self._say((*path, "credits"), str(error))
+        if version.holidays not in names():
+            self._say((*path, "holidays"), unknown(version.holidays, names(), "table of holidays"))
         if version.claim_within % DAY_US:
             self._say((*path, "claim_within"), "is counted in whole days, such as 30d")
         try:
@@ -257,7 +290,8 @@ class _Loader:
         id_: str,
         service: Service,
         specs: dict[tuple[str, str], tuple[Spec, CheckModel]],
-        root: Root,
+        *,
+        controls: bool,
     ) -> ServiceSettings:
         path: Path = ("services", id_)
         if not MIN_INTERVAL_US <= service.interval <= MAX_INTERVAL_US:
@@ -266,7 +300,7 @@ class _Loader:
         if stale_us <= service.interval:
             self._say((*path, "stale_after"), "a run must hold for longer than the interval, or every gap is unknown")
         checks = tuple(
-            self._check_settings(id_, check, service, *specs[id_, check], controls=bool(root.location.controls))
+            self._check_settings(id_, check, service, *specs[id_, check], controls=controls)
             for check in service.checks
             if (id_, check) in specs
         )
@@ -327,9 +361,6 @@ class _Loader:
         path: Path = ("partners", id_)
         contract = root.contracts.get(partner.contract)
         if contract is None:
-            self._say(
-                (*path, "contract"), f"{partner.contract!r}: {unknown(partner.contract, root.contracts, 'contract')}"
-            )
             return
         try:
             there = zone(contract.terms[-1].timezone)
@@ -338,7 +369,6 @@ class _Loader:
         for service, subscribed in partner.services.items():
             inner: Path = (*path, "services", service)
             if service not in root.services:
-                self._say(inner, f"{unknown(service, root.services, 'service')}", key=True)
                 continue
             until_us = None if subscribed.until is None else day_start_us(subscribed.until, there)
             if not isinstance(subscribed.fee, tuple):
@@ -381,66 +411,6 @@ class _Loader:
                     )
 
 
-def _problems(error: ValidationError, root: type[BaseModel]) -> Iterator[tuple[Path, str, bool]]:
-    """(path, sentence, whether it is the key that is wrong) of everything pydantic found."""
-    for found in error.errors(include_url=False):
-        path = tuple(part for n, part in enumerate(found["loc"]) if part != "[key]" and not _is_tag(found["loc"], n))
-        if found["type"] == "extra_forbidden":
-            yield path, unknown(str(path[-1]), _keys_at(root, path[:-1])), True
-        elif found["type"] == "missing":
-            yield path[:-1], f"{path[-1]} is missing", True
-        elif found["type"] == "too_short" and found["input"]:
-            continue  # its items were wrong and are said for themselves
-        else:
-            yield path, _sentence(found), "[key]" in found["loc"]
-
-
-def _is_tag(path: Path, n: int) -> bool:
-    """Whether a part only names which form of a fee was meant."""
-    return n > 0 and path[n - 1] == "fee" and path[n] in {"plain", "steps"}
-
-
-def _sentence(found: Any) -> str:  # noqa: ANN401 - one of pydantic's error details
-    expected = {
-        "string_type": "a text",
-        "model_type": "a mapping",
-        "dict_type": "a mapping",
-        "tuple_type": "a list",
-        "bool_type": "true or false",
-        "int_type": "a whole number",
-        "too_short": "at least one entry",
-    }.get(found["type"])
-    if found["type"] in {"enum", "literal_error"}:
-        expected = found["ctx"]["expected"]
-    if expected is not None:
-        return f"expected {expected}, got {_said(found['input'])}"
-    return str(found["msg"]).removeprefix("Value error, ")
-
-
-def _said(value: object) -> str:
-    if value is None:
-        return "nothing"
-    if isinstance(value, dict | list):
-        return "a mapping" if isinstance(value, dict) else "a list"
-    return repr(value)[:60]
-
-
-def _keys_at(annotation: Any, path: Path) -> list[str]:  # noqa: ANN401 - a type
-    """The keys that the model at a path has; none where the path leads to no model."""
-    for part in path:
-        annotation = _below(annotation, part)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [field.alias or name for name, field in annotation.model_fields.items()]
-    return []
-
-
-def _below(annotation: Any, part: str | int) -> Any:  # noqa: ANN401 - types
-    """The type of what stands under a key or index of a value of this type; None where that cannot be said."""
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        fields = {field.alias or name: field.annotation for name, field in annotation.model_fields.items()}
-        return fields.get(str(part))
-    if get_origin(annotation) is dict:
-        return get_args(annotation)[1]
-    if get_origin(annotation) is tuple:
-        return get_args(annotation)[0]
-    return next((found for arg in get_args(annotation) if (found := _below(arg, part)) is not None), None)
+def _mapping(value: Any) -> dict[Any, Any]:  # noqa: ANN401 - plain YAML data
+    """The value where it is a mapping; nothing where it is something else, which the models say."""
+    return value if isinstance(value, dict) else {}

@@ -1,8 +1,12 @@
+"""Programs that run beside a test, and the daemon among them with what an operator uses of it."""
+
 from __future__ import annotations
 
 import json
 import os
 import queue
+import shutil
+import socket
 import subprocess
 import sys
 import threading
@@ -15,8 +19,11 @@ from urllib import request
 
 import pytest
 
+from monitor.demo.settings import configuration
+
 JAGA = Path(sys.executable).with_name("jaga")
 PATIENCE_S = 30.0
+START_TRIES = 3
 
 
 def environment(**changes: str) -> dict[str, str]:
@@ -109,3 +116,106 @@ def sample(tmp_path: Path) -> Iterator[Sample]:
         yield Sample(json.loads(process.line(lambda line: line.startswith("{")))["url"])
     finally:
         process.end()
+
+
+class Cli:
+    """`jaga` in a folder."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def __call__(self, *arguments: str, code: int = 0) -> str:
+        done = subprocess.run(
+            [JAGA, *arguments],
+            cwd=self.folder,
+            env=environment(),
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=PATIENCE_S,
+        )
+        assert done.returncode == code, done.stdout + done.stderr
+        return done.stdout if code == 0 else done.stderr
+
+    def status(self) -> dict[str, Any]:
+        (service,) = json.loads(self("status", "--json"))["services"]
+        return dict(service)
+
+
+def shown(pages: str) -> dict[str, Any]:
+    """The service as the pages show it."""
+    (service,) = json.loads(fetch(f"{pages}/api/v1/status"))["services"]
+    return dict(service)
+
+
+@pytest.fixture
+def cli(tmp_path: Path, sample: Sample) -> Cli:
+    (tmp_path / "config").mkdir()
+    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
+    return Cli(tmp_path)
+
+
+@pytest.fixture
+def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
+    """A running daemon and where its pages are."""
+    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    try:
+        ready = json.loads(process.line(lambda line: '"event":"ready"' in line))
+        yield process, ready["pages"]
+    finally:
+        process.end()
+
+
+def free_port() -> int:
+    """A port that was free a moment ago; whoever starts on it tries again where it no longer is."""
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        return int(taken.getsockname()[1])
+
+
+def started(name: str, arguments: list[str], folder: Path, path: str) -> tuple[Process, str]:
+    """A server that says where it listens by `--web.listen-address` only, and its address once it answers."""
+    program = shutil.which(name)
+    if program is None:
+        pytest.skip(f"not installed: {name}")
+    said: list[str] = []
+    for _ in range(START_TRIES):
+        address = f"127.0.0.1:{free_port()}"
+        process = Process.start([program, f"--web.listen-address={address}", *arguments], folder, read="stderr")
+
+        def answers(process: Process = process, address: str = address) -> bool:
+            return process.child.poll() is not None or _answers(f"http://{address}{path}")
+
+        eventually(f"{name} answers", answers)
+        if process.child.poll() is None:
+            return process, f"http://{address}"
+        said = process.lines
+    pytest.fail(f"{name} does not start: {''.join(said)}")
+
+
+def _answers(url: str) -> bool:
+    try:
+        fetch(url)
+    except OSError:
+        return False
+    return True
+
+
+@pytest.fixture
+def watched(cli: Cli) -> str:
+    """Where the daemon will listen: the same address over its restarts."""
+    address = f"127.0.0.1:{free_port()}"
+    written = cli.folder / "config" / "jaga.yaml"
+    written.write_text(written.read_text().replace("127.0.0.1:0", address))
+    return address
+
+
+def daemon_in(cli: Cli) -> Process:
+    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    process.line(lambda line: '"event":"ready"' in line)
+    return process
+
+
+def is_scraped(prometheus: str, value: str) -> bool:
+    found = json.loads(fetch(f"{prometheus}/api/v1/query?query=up%7Bjob%3D%22sla%22%7D"))["data"]["result"]
+    return [sample["value"][1] for sample in found] == [value]

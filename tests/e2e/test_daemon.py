@@ -6,69 +6,15 @@ import json
 import shutil
 import signal
 import subprocess
-from collections.abc import Iterator
-from pathlib import Path
-from typing import Any
 
-import pytest
-
-from monitor.demo.settings import configuration
-from tests.e2e.conftest import JAGA, PATIENCE_S, Process, Sample, environment, eventually, fetch
-
-
-class Cli:
-    """`jaga` in a folder."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def __call__(self, *arguments: str, code: int = 0) -> str:
-        done = subprocess.run(
-            [JAGA, *arguments],
-            cwd=self.folder,
-            env=environment(),
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENCE_S,
-        )
-        assert done.returncode == code, done.stdout + done.stderr
-        return done.stdout if code == 0 else done.stderr
-
-    def status(self) -> dict[str, Any]:
-        (service,) = json.loads(self("status", "--json"))["services"]
-        return dict(service)
-
-
-def _shown(pages: str) -> dict[str, Any]:
-    """The service as the pages show it."""
-    (service,) = json.loads(fetch(f"{pages}/api/v1/status"))["services"]
-    return dict(service)
-
-
-@pytest.fixture
-def cli(tmp_path: Path, sample: Sample) -> Cli:
-    (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
-    return Cli(tmp_path)
-
-
-@pytest.fixture
-def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
-    """A running daemon and where its pages are."""
-    process = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
-    try:
-        ready = json.loads(process.line(lambda line: '"event":"ready"' in line))
-        yield process, ready["pages"]
-    finally:
-        process.end()
+from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Process, Sample, eventually, fetch, shown
 
 
 def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
-    shown = cli("probe", "cloud/order")
-    assert "cloud/order: pass" in shown
+    said = cli("probe", "cloud/order")
+    assert "cloud/order: pass" in said
     for piece in ("log in", "clean up (finally)", "processing", "status 201", "extracted order = ord-"):
-        assert piece in shown
+        assert piece in said
     document = json.loads(cli("probe", "cloud/order", "--json"))
     assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
     sample.set_mode("half")
@@ -80,17 +26,17 @@ def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
 def test_the_whole_way(cli: Cli, sample: Sample, daemon: tuple[Process, str]) -> None:
     process, pages = daemon
     assert fetch(f"{pages}/-/ready") == "ready\n"
-    eventually("all four pass", lambda: len(_shown(pages)["passing"]) == 4)
+    eventually("all four pass", lambda: len(shown(pages)["passing"]) == 4)
 
     sample.set_mode("half")
-    eventually("two of four fail", lambda: len(_shown(pages)["failing"]) == 2)
+    eventually("two of four fail", lambda: len(shown(pages)["failing"]) == 2)
     # The verb reads the ledger beside the daemon.
     beside = cli.status()
     assert beside["verdict"] == "up"
     assert "exactly half is not downtime" in beside["why"]
 
     sample.set_mode("most")
-    eventually("down", lambda: _shown(pages)["verdict"] == "down")
+    eventually("down", lambda: shown(pages)["verdict"] == "down")
     eventually("down on the pages", lambda: 'state="down"} 1.0' in fetch(f"{pages}/metrics"))
     metrics = fetch(f"{pages}/metrics")
     assert 'sla_service_up{sla_service="cloud"} 0.0' in metrics
@@ -105,7 +51,7 @@ def test_the_whole_way(cli: Cli, sample: Sample, daemon: tuple[Process, str]) ->
         assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
 
     sample.set_mode("healthy")
-    eventually("up again", lambda: _shown(pages)["verdict"] == "up")
+    eventually("up again", lambda: shown(pages)["verdict"] == "up")
     assert process.stop(signal.SIGTERM) == 0
 
     assert "The chain holds" in cli("ledger", "verify")
@@ -146,7 +92,7 @@ def test_verbs_reach_a_running_daemon_and_it_reads_its_configuration_again(
     start, end = "2030-01-01T00:00:00+07:00", "2030-01-01T01:00:00+07:00"
     asked = ("maintenance", "announce", "cloud", "--start", start, "--end", end, "--summary", "upgrade")
     assert "recorded maintenance m-1" in cli(*asked, "--by", "sari")
-    assert _shown(pages)["maintenance"][0]["id"] == "m-1"
+    assert shown(pages)["maintenance"][0]["id"] == "m-1"
     assert "recorded maintenance_cancelled" in cli("maintenance", "cancel", "m-1")
     assert "there is no window m-7" in cli("maintenance", "cancel", "m-7", code=1)
 
@@ -157,7 +103,7 @@ def test_verbs_reach_a_running_daemon_and_it_reads_its_configuration_again(
     written.write_text(written.read_text().replace("nmae: Renamed", "name: Renamed"))
     process.child.send_signal(signal.SIGHUP)
     process.line(lambda line: '"event":"configuration reloaded"' in line)
-    eventually("the new name", lambda: _shown(pages)["name"] == "Renamed")
+    eventually("the new name", lambda: shown(pages)["name"] == "Renamed")
 
 
 def test_a_second_daemon_is_refused(cli: Cli, daemon: tuple[Process, str]) -> None:

@@ -1,0 +1,148 @@
+"""From a broken target to a page: real daemon, real Prometheus with the shipped rules, real Alertmanager with the
+shipped routing, and a receiver of webhooks.
+
+The shipped windows are made of minutes, so that a page outlives a scrape that was missed. Here the same expressions run
+with seconds; nothing else of the files is changed but addresses.
+"""
+
+from __future__ import annotations
+
+import http.server
+import json
+import queue
+import shutil
+import signal
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from monitor.config import shipped
+from tests.e2e.conftest import PATIENCE_S, Cli, Sample, daemon_in, eventually, fetch, is_scraped, started
+
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+
+Page = dict[str, Any]
+
+
+@pytest.fixture
+def receiver() -> Iterator[tuple[str, queue.Queue[tuple[str, Page]]]]:
+    """The address of a receiver, and (path, alert) of whatever came."""
+    came: queue.Queue[tuple[str, Page]] = queue.Queue()
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            for alert in body["alerts"]:
+                came.put((self.path, alert))
+            self.send_response(200)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield f"http://127.0.0.1:{server.server_address[1]}", came
+        server.shutdown()
+        serving.join(PATIENCE_S)
+
+
+@pytest.fixture
+def alertmanager(tmp_path: Path, receiver: tuple[str, queue.Queue[tuple[str, Page]]]) -> Iterator[str]:
+    folder = tmp_path / "alertmanager"
+    folder.mkdir()
+    text = (shipped("alertmanager") / "alertmanager.yml").read_text().replace("http://127.0.0.1:9095", receiver[0])
+    for name in ("group_wait", "group_interval"):
+        for written in ("30s", "10s", "5m", "1m"):
+            text = text.replace(f"{name}: {written}", f"{name}: 1s")
+    (folder / "alertmanager.yml").write_text(text)
+    arguments = ["--config.file=alertmanager.yml", "--storage.path=data", "--cluster.listen-address="]
+    process, url = started("prometheus-alertmanager", arguments, folder, "/-/ready")
+    yield url
+    process.end()
+
+
+@pytest.fixture
+def prometheus(tmp_path: Path, watched: str, alertmanager: str) -> Iterator[str]:
+    folder = tmp_path / "prometheus"
+    (folder / "scrape").mkdir(parents=True)
+    rules = shipped("prometheus")
+    shutil.copy(rules / "sla-records.yml", folder)
+    quick = (rules / "sla-alerts.yml").read_text()
+    for slow, fast in (("[10m]) == 1", "[20s]) == 1"), ("keep_firing_for: 5m", "keep_firing_for: 10s")):
+        assert slow in quick
+        quick = quick.replace(slow, fast)
+    (folder / "sla-alerts.yml").write_text(quick)
+    text = (rules / "scrape" / "prometheus.yml").read_text().replace("15s", "1s")
+    text = text.replace("127.0.0.1:9464", watched).replace("127.0.0.1:9093", alertmanager.removeprefix("http://"))
+    (folder / "scrape" / "prometheus.yml").write_text(text)
+    arguments = ["--config.file=scrape/prometheus.yml", "--storage.tsdb.path=data"]
+    process, url = started("prometheus", arguments, folder, "/-/ready")
+    yield url
+    process.end()
+
+
+def is_ours(path: str, alert: Page, status: str) -> bool:
+    """Whether it is a page about the service with this status."""
+    return path == "/pages" and alert["labels"]["alertname"] == "SlaServiceDown" and alert["status"] == status
+
+
+def page(came: queue.Queue[tuple[str, Page]], status: str) -> Page:
+    """The next page about the service with this status."""
+    while True:
+        path, alert = came.get(timeout=2 * PATIENCE_S)
+        if is_ours(path, alert, status):
+            return alert
+
+
+def alerts(prometheus: str) -> list[tuple[str, str]]:
+    found = json.loads(fetch(f"{prometheus}/api/v1/alerts"))["data"]["alerts"]
+    return [(alert["labels"]["alertname"], alert["state"]) for alert in found]
+
+
+def evaluated(prometheus: str) -> str:
+    """When the rules of the services were last evaluated."""
+    groups = json.loads(fetch(f"{prometheus}/api/v1/rules"))["data"]["groups"]
+    (at,) = (group["lastEvaluation"] for group in groups if group["name"] == "sla-services")
+    return str(at)
+
+
+def evaluations_pass(prometheus: str, count: int) -> None:
+    for _ in range(count):
+        before = evaluated(prometheus)
+        eventually("the rules are evaluated", lambda before=before: evaluated(prometheus) != before)  # type: ignore[misc]
+
+
+def test_a_page_arrives_outlives_the_daemon_and_resolves_on_recovery(
+    cli: Cli, sample: Sample, prometheus: str, receiver: tuple[str, queue.Queue[tuple[str, Page]]]
+) -> None:
+    _, came = receiver
+    daemon = daemon_in(cli)
+    try:
+        eventually("the watchdog fires", lambda: ("SlaWatchdog", "firing") in alerts(prometheus))
+        assert ("SlaServiceDown", "firing") not in alerts(prometheus)
+        sample.set_mode("all")
+        fired = page(came, "firing")
+        assert fired["labels"]["sla_service"] == "cloud"
+        assert fired["labels"]["severity"] == "page"
+        assert fired["annotations"]["summary"] == "cloud is down"
+
+        daemon.child.send_signal(signal.SIGKILL)
+        daemon.child.wait(PATIENCE_S)
+        eventually("Prometheus misses the daemon", lambda: is_scraped(prometheus, "0"))
+        evaluations_pass(prometheus, 3)
+        assert ("SlaServiceDown", "firing") in alerts(prometheus), "an alert on the instant would be gone by now"
+        assert not any(is_ours(path, alert, "resolved") for path, alert in list(came.queue))
+
+        daemon = daemon_in(cli)
+        eventually("Prometheus has it back", lambda: is_scraped(prometheus, "1"))
+        sample.set_mode("healthy")
+        resolved = page(came, "resolved")
+        assert resolved["labels"]["sla_service"] == "cloud"
+        assert daemon.stop(signal.SIGTERM) == 0
+    finally:
+        daemon.end()
