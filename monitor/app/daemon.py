@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -158,7 +159,9 @@ class Daemon:
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
             assert self.detector.incidents is not None, "a daemon watches incidents"
-            self.detector.incidents = IncidentWatch(options.basis, options.opening, book=self.detector.incidents.book)
+            self.detector.incidents = replace(
+                self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
+            )
             self.scheduler.replace(staggered(options.plans))
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))

@@ -139,6 +139,7 @@ class Detector:
         if self.incidents is not None:
             followed, outbox = self.incidents.turn(self.watches, facts, at_us, evidence.book, self._agreements)
             facts += followed
+            marks |= self.incidents.paces.marks(at_us)
         if changes:
             marks[CURSOR_MARK] = self._cursor()
         if at_us - self._saved_us >= SAVE_US:
@@ -152,6 +153,8 @@ class Detector:
         """Count the runs of a unit, and take in what its decisions change."""
         for run in committed.fresh:
             self._count(run)
+            if self.incidents is not None:
+                self.incidents.paces.take(run)
         self._arrival, self._seq = max(self._arrival, committed.last_arrival), committed.head.seq
         if any(not isinstance(entry.fact, Outage) for entry in committed.entries):
             self._read_agreements(evidence)

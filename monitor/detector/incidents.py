@@ -7,7 +7,7 @@ baseline, open a P2. When the service is well again closing is proposed; only a 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.core.entry import Entry
@@ -19,6 +19,7 @@ from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.instant import MINUTE_US, format_instant
 from monitor.core.priority import Priority
 from monitor.core.terms import Agreements
+from monitor.detector.pace import MARK, Paces
 from monitor.detector.watch import Watch, outage_id
 from monitor.ledger.incidents import AUTHOR, Carried, Counter, IncidentBook, follow, free_id, settle
 from monitor.ledger.record import Basis
@@ -34,20 +35,16 @@ class Opening:
     latency_after_us: int = 15 * MINUTE_US
 
 
-def _never_slow(_service: str) -> int | None:
-    return None
-
-
 @dataclass(slots=True)
 class IncidentWatch:
-    """The incidents of a ledger under watch. `slow_since` says since when a service is above three times its baseline.
+    """The incidents of a ledger under watch, and how fast its services answer.
 
     `turn` answers what is to be recorded; it counts as having happened once it comes back through `take`.
     """
 
     basis: Basis
     opening: Opening = field(default_factory=Opening)
-    slow_since: Callable[[str], int | None] = _never_slow
+    paces: Paces = field(default_factory=Paces)
     book: IncidentBook = field(default_factory=IncidentBook)
     _counter: Counter | None = None
     _next_us: dict[str, int | None] = field(default_factory=dict)
@@ -57,6 +54,10 @@ class IncidentWatch:
         self.book = IncidentBook(first_own_seq=reader.first_own_entry())
         for entry in reader.entries(types=(Incident.TYPE,)):
             self.book.take(entry)
+        for source in reader.sources():
+            kept = reader.mark(MARK + "/".join(source))
+            if kept is not None:
+                self.paces.load(source, kept)
         self.changed()
 
     def take(self, entries: Iterable[Entry]) -> None:
@@ -82,7 +83,7 @@ class IncidentWatch:
             if isinstance(fact, Outage) and fact.end_us is None:
                 desk.down(watches[fact.service], fact.id, fact.start_us)
         for service, watch in watches.items():
-            desk.service(watch, self.slow_since(service))
+            desk.service(watch, self.paces.slow_since_us(service, at_us))
         for state in list(desk.states.values()):
             if state.phase is not Phase.CLOSED:
                 self._settle(desk, state)

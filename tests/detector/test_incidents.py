@@ -32,11 +32,9 @@ BASIS = Basis(agreements=AGREEMENTS, zone=ZoneInfo, software="jaga test")
 class IncidentBench(Bench):
     """A detector that watches incidents; what it owes goes with its messages into the next transaction."""
 
-    slow_us: int | None = None
-
     def start(self, at_us: int) -> None:
         self.owed = None
-        watch = IncidentWatch(BASIS, OPENING, slow_since=lambda _service: self.slow_us)
+        watch = IncidentWatch(BASIS, OPENING)
         self.detector = Detector(self.store, AGREEMENTS, incidents=watch)
         self.detector.open(at_us)
 
@@ -192,17 +190,40 @@ def test_no_p2_beside_the_p1_of_an_outage_that_goes_on_in_part(bench: IncidentBe
     assert [state.cause for state in bench.states().values()] == [Cause.OUTAGE, Cause.FAILURES]
 
 
+def answers(bench: IncidentBench, first: int, last: int, duration_us: int, every: int = 1) -> None:
+    for minute in range(first, last, every):
+        bench.write(minute, *(run_at(minute, check=check, duration_us=duration_us) for check in ("login", "pay")))
+    bench.settle(last)
+
+
 def test_latency_above_its_baseline_that_lasts_opens_a_p2(bench: IncidentBench) -> None:
-    bench.goes(0, 3)
-    bench.slow_us = START_US + 3 * MINUTE
-    bench.goes(3, 7)
+    answers(bench, 0, 3000, 100_000, every=100)  # five hours, one sample in ten minutes
+    bench.crash(START_US + 3000 * MINUTE)  # the baseline is kept
+    bench.write(3000)
+    answers(bench, 3001, 3004, 290_000)
+    answers(bench, 3004, 3006, 310_000)
+    answers(bench, 3006, 3008, 100_000)  # two slow answers are none
+    answers(bench, 3010, 3014, 310_000)
     assert bench.states() == {}
-    bench.goes(7, 10)
+    answers(bench, 3014, 3018, 310_000)
     (state,) = bench.states().values()
-    assert (state.cause, state.priority.value, state.found_us) == (Cause.LATENCY, "P2", bench.slow_us)
-    bench.slow_us = None
-    bench.goes(10, 12)
+    assert (state.cause, state.priority.value) == (Cause.LATENCY, "P2")
+    assert state.found_us == START_US + 3010 * MINUTE
+    answers(bench, 3018, 3024, 100_000)
     assert bench.states()["i-1"].well_since_us is not None
+
+
+def test_a_baseline_that_cannot_be_read_begins_anew(bench: IncidentBench) -> None:
+    answers(bench, 0, 3000, 100_000, every=100)
+    mark = "pace/portal/login/jkt-1"
+    assert bench.store.mark(mark)["baseline"]
+    bench.store.commit(Unit(recorded_at_us=START_US + 3000 * MINUTE, marks={mark: {"baseline": "AAAA"}}))
+    bench.crash(START_US + 3000 * MINUTE)
+    assert bench.detector.incidents is not None
+    source = run_at(0).source
+    assert bench.detector.incidents.paces.baselines[source].level_us(START_US + 3000 * MINUTE) is None
+    answers(bench, 3000, 3010, 900_000)
+    assert bench.detector.incidents.paces.slow_since_us("portal", START_US + 9000 * MINUTE) is None
 
 
 # Escalations in time
