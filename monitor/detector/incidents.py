@@ -16,7 +16,7 @@ from monitor.core.fact import Fact, Outage
 from monitor.core.incident import Illegal, Phase, State
 from monitor.core.incident_clocks import next_act_us
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
-from monitor.core.instant import MINUTE_US, format_instant
+from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.core.terms import Agreements
 from monitor.detector.pace import MARK, Paces
@@ -150,7 +150,7 @@ class _Desk:
         for state in list(self.states.values()):
             ours = (state.service, state.cause) == (service, cause) and state.phase is not Phase.CLOSED
             if ours and state.well_since_us is None:
-                proposed = f"the service is well since {format_instant(since_us)}; closing is proposed"
+                proposed = "the service is well again: closing is proposed"
                 self._record(state, IncidentEvent.RESTORED, found_us=max(since_us, state.found_us), note=proposed)
 
     def take(self, carried: Carried) -> None:

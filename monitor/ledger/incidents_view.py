@@ -256,6 +256,7 @@ def _details(event: Mapping[str, Any]) -> str:
         parts[-1] += f", due {event['due']})" if event["due"] != event["at"] else ")"
     named = {"partner": "for ", "clock": "", "priority": "", "assignee": "to ", "channel": "through ", "outage": ""}
     parts += [said + str(event[name]) for name, said in named.items() if event.get(name) is not None]
+    parts += [f"since {event['found']}"] if event.get("found") else []
     parts += [str(event["note"])] if event.get("note") else []
     parts += [f"{name}: {text}" for name, text in event.get("pieces", {}).items()]
     if event.get("missing"):

@@ -45,7 +45,7 @@ def row(key: str, channel: str = "log") -> OutboxRow:
         key=key,
         channel=channel,
         kind="escalation",
-        payload={"to": "management", "incident": "i-1", "level": 3, "justification": None},
+        payload={"to": "management", "incident": "i-1", "level": 3, "event": "asked", "justification": None},
         at_us=NOW_US,
     )
 
@@ -109,7 +109,8 @@ def test_a_message_is_logged_recorded_and_gone_from_the_outbox(post: Post) -> No
         "kind": "escalation",
         "to": "management",
         "incident": "i-1",
-        "level": 3,
+        "message_level": 3,
+        "message_event": "asked",
     }
     assert [(d.key, d.channel, d.to, d.receipt) for d in post.deliveries()] == [
         ("a", "log", "management", "logged"),
