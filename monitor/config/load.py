@@ -25,12 +25,14 @@ from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
 from monitor.detector.incidents import Opening
+from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
 from probes.secret import SecretError, lookup
 from probes.template import Reference
 from probes.template import parse as parse_template
 from probes.transaction import Spec, SpecError, finally_budget_ns, parse
 
+CHANNELS = (LOG,)
 OWN_KEYS = frozenset(CheckModel.model_fields)
 MIN_INTERVAL_US = SECOND_US
 MAX_INTERVAL_US = DAY_US
@@ -248,14 +250,17 @@ class _Loader:
             holidays=version.holidays,
             collective_leave=version.collective_leave,
             priorities={**AGREED_TARGETS, **self._targets(version, (*path, "priorities"))},
-            levels={
-                **AGREED_LEVELS,
-                **{
-                    int(number): Level(owners=level.owners, channels=level.channels)
-                    for number, level in version.levels.items()
-                },
-            },
+            levels={**AGREED_LEVELS, **self._levels(version, (*path, "levels"))},
         )
+
+    def _levels(self, version: TermsModel, path: Path) -> dict[int, Level]:
+        for number, level in version.levels.items():
+            for n, channel in enumerate(level.channels):
+                if channel not in CHANNELS:
+                    self._say((*path, number, "channels", n), unknown(channel, CHANNELS, "channel"))
+        return {
+            int(number): Level(owners=level.owners, channels=level.channels) for number, level in version.levels.items()
+        }
 
     def _targets(self, version: TermsModel, path: Path) -> dict[Priority, Target]:
         found: dict[Priority, Target] = {}

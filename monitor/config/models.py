@@ -151,10 +151,6 @@ Store = Annotated[
 ]
 
 
-# A key of YAML that reads as a number.
-LevelNumber = Annotated[Literal["1", "2", "3"], BeforeValidator(str)]
-
-
 class Model(BaseModel):
     """Every key known, nothing changed afterwards."""
 
@@ -241,7 +237,7 @@ class TermsModel(Model):
     priorities: dict[Literal["P1", "P2", "P3"], TargetModel] = Field(
         default={}, description="Targets of incidents by priority; those not written are the agreement's."
     )
-    levels: dict[LevelNumber, LevelModel] = Field(
+    levels: dict[Literal["1", "2", "3"], LevelModel] = Field(
         default={}, description="Levels of escalation; those not written are the agreement's."
     )
 
