@@ -46,8 +46,8 @@ class Closing:
             if isinstance(outcome, Done):
                 closed += 1
                 _log.info(
-                    "month_closed", month=str(month), partner=partner, service=service, said=list(outcome.remarks)
+                    "month closed", month=str(month), partner=partner, service=service, said=list(outcome.remarks)
                 )
             else:
-                _log.warning("month_not_closed", month=str(month), partner=partner, service=service, why=outcome.reason)
+                _log.warning("month not closed", month=str(month), partner=partner, service=service, why=outcome.reason)
         return closed

@@ -1,18 +1,21 @@
-"""What may be asked of a running daemon over its control socket: decisions, a reload, a sign of life."""
+"""What may be asked of a running daemon over its control socket: decisions, backups, a reload, a sign of life."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
 from typing import Any, Protocol
 
+from monitor.app.backup import Backups
 from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
 from monitor.ledger.decide import Refused
+from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "reload", "ping")
+KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "ping")
 
 
 class Decides(Protocol):
@@ -22,21 +25,33 @@ class Decides(Protocol):
         """Carry a decision out."""
 
 
+class ReplacesKey(Protocol):
+    """`Rounds.replace_key`."""
+
+    def __call__(self, *, by: str, lost: bool, note: str | None = None) -> Awaitable[str]:
+        """Put a new signing key in the place of the one in force; its public line."""
+
+
 class Commands:
     """Answers requests of the control socket: one JSON object in, one out.
 
     `decide` gives `recorded` (facts as written) and `remarks`, or `refused` with the reason; anything that could not be
     done is an `error`. The author is `by` where it is given, else the login of whoever asks, by the kernel's word.
+    `backup` begins one to `path`; `backup state` is asked until it has ended.
     """
 
     def __init__(
         self,
         decide: Decides,
         *,
+        backups: Backups,
         reload: Callable[[], Awaitable[str | None]],
+        replace_key: ReplacesKey,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
+        self._backups = backups
+        self._replace_key = replace_key
         self._reload = reload
         self._not_ready = not_ready
 
@@ -45,14 +60,38 @@ class Commands:
         match request.get("do"):
             case "decide":
                 return await self._decided(request, login)
+            case "backup":
+                return self._begun(request)
+            case "backup state":
+                return await self._backups.state()
             case "reload":
                 why = await self._reload()
                 return {"reloaded": True} if why is None else {"error": why}
+            case "replace key":
+                return await self._replaced(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
                 msg = f"nothing is known of {other!r}; there are {', '.join(KNOWN)}"
                 raise ValueError(msg)
+
+    def _begun(self, request: Mapping[str, Any]) -> dict[str, Any]:
+        path = request.get("path")
+        if not isinstance(path, str) or not path or "\0" in path:
+            msg = "a backup needs the path to write to"
+            raise ValueError(msg)
+        self._backups.begin(Path(path))
+        return {"begun": path}
+
+    async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = request.get("by") or login, request.get("note")
+        if not isinstance(by, str) or not isinstance(note, str | None):
+            msg = "by and note are texts"
+            raise CommandError(msg)
+        try:
+            return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
+        except (KeyFileError, StoreError) as error:
+            return {"error": str(error)}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")

@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from monitor.app.adopt import adoptions
+from monitor.app.backup import Backups
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
@@ -24,7 +25,7 @@ from monitor.clock import Clock, Step, live_clock
 from monitor.closing import Closing
 from monitor.config import Settings
 from monitor.control import Server
-from monitor.core.fact import ClockStep
+from monitor.core.fact import ClockStep, Close
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
@@ -42,7 +43,9 @@ from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
 from monitor.sdnotify import Notifier
-from monitor.storage import Committed, Store, StoreError, Unit
+from monitor.sealing.checkpoints import Sealer
+from monitor.sealing.rounds import Rounds, Verification
+from monitor.storage import Committed, Store, StoreDamagedError, StoreError, Unit
 from monitor.storage.opening import open_store, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
@@ -79,6 +82,7 @@ class Daemon:
     ) -> None:
         self.options = options
         self.lost_runs = 0
+        self.damage: str | None = None
         self._given_clock = clock
         self._threads = threads
         self._logs = logs
@@ -104,6 +108,9 @@ class Daemon:
         self.scheduler: Scheduler
         self.views: Views
         self.heart: Heart
+        self.sealer = Sealer(options.sealing)
+        self.rounds: Rounds
+        self.verification: Verification
 
     # What others may ask.
 
@@ -116,6 +123,8 @@ class Daemon:
         """Why it is not ready, None if it is."""
         if self._why_not is not None:
             return self._why_not
+        if self.damage is not None:
+            return f"read-only: {self.damage}"
         since_us = self.recorder.stats.failing_since_us
         return None if since_us is None else f"the store fails since {format_instant(since_us)}"
 
@@ -130,6 +139,7 @@ class Daemon:
 
     async def decide(self, command: Command, *, by: str, over_closed: bool = False) -> Done | Refused:
         """Carry a decision out: durable when this returns. StoreError where the store cannot take it."""
+        self._refuse_if_damaged("decide in")
         order = Order(
             command=command,
             by=by,
@@ -137,7 +147,11 @@ class Daemon:
             tz_version=self.options.tz_version,
             over_closed=over_closed,
         )
-        return await self.recorder.ask(lambda store: prepare(store, self.options.basis, order))
+        done = await self.recorder.ask(lambda store: prepare(store, self.options.basis, order))
+        if isinstance(done, Done) and any(isinstance(entry.fact, Close) for entry in done.entries):
+            with suppress(StoreError):  # told by the recorder; the next round signs for it
+                await self.rounds.once()
+        return done
 
     async def read(self, call: Callable[[Months], T]) -> T:
         """Ask the ledger as it stands, where reading may take its time."""
@@ -181,6 +195,8 @@ class Daemon:
         self._why_not = "it is starting"
         try:
             for name, phase in self._phases():
+                if self.damage is not None and name != "commands":
+                    continue  # read-only: what is there is shown, and every decision refused
                 self._why_not = f"it is starting: {name}"
                 await self._stack.enter_async_context(phase())
         except BaseException:
@@ -245,10 +261,12 @@ class Daemon:
             ("ledger", self._with_ledger),
             ("parts", self._with_parts),
             ("pages", self._with_pages),
+            ("verification", self._with_verification),
             ("replay", self._with_replay),
             ("recording", self._with_recording),
             ("adoption", self._with_adoption),
             ("commands", self._with_commands),
+            ("sealing", self._with_sealing),
             ("closing of months", self._with_closing),
             ("messages", self._with_messages),
             ("schedule", self._with_schedule),
@@ -309,6 +327,14 @@ class Daemon:
             open_since=self.scheduler.open_since,
             on_committed=self._on_committed,
         )
+        self.rounds = Rounds(clock=self.clock, sealer=self.sealer, ask=self.recorder.ask, submit=self._write)
+        self.verification = Verification(
+            clock=self.clock,
+            reader=self.store,
+            sealer=self.sealer,
+            read=self._read,
+            damaged=self._damaged,
+        )
         self.views = Views(
             options=self.options,
             clock=self.clock,
@@ -321,6 +347,8 @@ class Daemon:
             supervisor=self.supervisor,
             read=self._read,
             ready=lambda: self.ready,
+            sealer=self.sealer,
+            verification=self.verification,
             logs=self._logs,
         )
         self.pulse.start()
@@ -343,6 +371,8 @@ class Daemon:
             not_ready=self.not_ready,
             metrics=exposition.render,
             status=self.views.status,
+            damage=lambda: self.damage,
+            checkpoint=lambda: self.sealer.latest,
         )
         self._listening = await listen(handed, *self.options.listen)
         try:
@@ -350,6 +380,37 @@ class Daemon:
         finally:
             await self._listening.stop()
             self._listening = None
+
+    @asynccontextmanager
+    async def _with_verification(self) -> AsyncIterator[None]:
+        """See, before anything is written, that this is the record that was left."""
+        await self.verification.at_start()
+        yield
+
+    def _refuse_if_damaged(self, operation: str) -> None:
+        if self.damage is not None:
+            hint = "keep the files, run jaga ledger verify, restore a backup and compare"
+            raise StoreDamagedError(operation, self.store.target, f"read-only: {self.damage}", hint)
+
+    def _damaged(self, why: str) -> None:
+        """From here on the ledger is only read, and nothing is repaired: that is for people."""
+        if self.damage is None:
+            self.damage = why
+            self.store.refuse_writes(why)
+            self.scheduler.replace(())
+            _log.error("read-only", why=why)
+
+    @asynccontextmanager
+    async def _with_sealing(self) -> AsyncIterator[None]:
+        await self.rounds.open()
+        works = {"checkpoints": self.rounds.run, "verification": self.verification.run}
+        tasks = [self.supervisor.start(name, work) for name, work in works.items()]
+        try:
+            yield
+        finally:
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     @asynccontextmanager
     async def _with_replay(self) -> AsyncIterator[None]:
@@ -382,13 +443,25 @@ class Daemon:
         if file is None:
             yield
             return
-        commands = Commands(self.decide, reload=self._reload_asked, not_ready=self.not_ready)
+        backups = Backups(file, run=asyncio.to_thread if self._threads else _inline)
+        commands = Commands(
+            self.decide,
+            backups=backups,
+            reload=self._reload_asked,
+            replace_key=self._replace_key,
+            not_ready=self.not_ready,
+        )
         server = Server(file.parent, commands.handle)
         await server.start()
         try:
             yield
         finally:
+            await backups.stop()
             await server.stop()
+
+    async def _replace_key(self, *, by: str, lost: bool, note: str | None = None) -> str:
+        self._refuse_if_damaged("replace the key of")
+        return await self.rounds.replace_key(by=by, lost=lost, note=note)
 
     async def _reload_asked(self) -> str | None:
         return "this daemon has no configuration file" if self._rereading is None else await self._rereading.once()

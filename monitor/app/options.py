@@ -13,6 +13,7 @@ from monitor.core.check import CheckList
 from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
+from monitor.sealing.checkpoints import Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +34,7 @@ class Options:
     basis: Basis
     listen: tuple[str, int]
     expose_money: bool
+    sealing: Place
     opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
@@ -50,6 +52,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
             opening=settings.opening,
         )
 

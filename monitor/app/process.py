@@ -79,7 +79,7 @@ class Rereading:
                     self._heart.reloaded()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one holds
             self._views.reload_ok = False
-            _log.error("configuration not reloaded, the old one holds", error=str(error), kind=type(error).__name__)
+            _log.error("configuration not reloaded", error=str(error), kind=type(error).__name__)
             return f"the old configuration holds: {error}"
         self._views.reload_ok = True
         return None

@@ -21,7 +21,9 @@ from monitor.ledger.standing import ServiceStanding, standings
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import OVERRUN, Scheduler
-from monitor.storage import Committed
+from monitor.sealing.checkpoints import Sealer
+from monitor.sealing.rounds import Verification
+from monitor.storage import Committed, StoreError
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
@@ -48,6 +50,8 @@ class Views:
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
+    sealer: Sealer
+    verification: Verification
     logs: LogCounts | None = None
     entries: Counter[str] = field(default_factory=Counter)
     last_entry_us: int | None = None
@@ -86,7 +90,13 @@ class Views:
     def snapshot(self) -> Snapshot:
         """Everything one exposition shows; called where reading may block."""
         now_us = self.clock.now_us()
-        months, found = self._standings(now_us)
+        try:
+            months, found = self._standings(now_us)
+        except (StoreError, ValueError, KeyError, TypeError):
+            if self.verification.holds is not False:
+                raise
+            # A damaged record may not be readable: what is known without it is shown all the same.
+            months, found = None, ()
         totals = {standing.service: self.detector.totals(standing.service, now_us) for standing in found}
         return Snapshot(
             daemon=self._daemon(),
@@ -94,16 +104,19 @@ class Views:
                 entries=dict(self.entries),
                 write_failures=self.recorder.stats.write_failures,
                 last_entry_us=self.last_entry_us,
+                verified=self.verification.holds,
+                verified_us=self.verification.at_us,
+                checkpoint_size=self.sealer.size,
             ),
             checks=tuple(self._check(plan) for plan in self.options.plans),
             locations=(
                 LocationSample(location=self.runner.location, up=True, references=dict(self.runner.stats.controls)),
             ),
             services=samples.service_samples(found, totals),
-            months=samples.month_samples(months, found),
+            months=() if months is None else samples.month_samples(months, found),
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
-            incidents=incidents_sample(months),
+            incidents=None if months is None else incidents_sample(months),
         )
 
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:

@@ -28,6 +28,8 @@ _VERBS = {
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
+    "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
+    "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }
 

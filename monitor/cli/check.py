@@ -21,12 +21,19 @@ if TYPE_CHECKING:
 @click.option("--explain", "explain_", is_flag=True, help="Print the effective configuration, secrets hidden.")
 @place_options
 def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands options over by name
-    """Validate the configuration. Exit code 2 if it is not accepted; warnings alone are accepted."""
+    """Validate the configuration. Exit code 2 if it is not accepted; warnings alone are accepted.
+
+    Names the systemd drop-in that a configured kind of check needs.
+    """
     if json_:
         return _as_json(place())
+    from monitor.cli.drop_ins import needed, said
+
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
+    for kind in needed(loaded.settings):
+        click.echo(f"{place().config}: {said(kind)} (note)", err=True)
     if explain_:
         from monitor.config.explain import explain
 
@@ -37,14 +44,16 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
 
 
 def _as_json(where: Place) -> int:
+    from monitor.cli.drop_ins import needed
     from monitor.config import ConfigError
 
     try:
         loaded = require(where)
     except ConfigError as error:
-        show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": []})
+        show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": [], "drop_ins": []})
         return Exit.WRONG_USE
-    show.as_json({"accepted": True, "problems": [], "warnings": _written(loaded.warnings)})
+    written = {"accepted": True, "problems": [], "warnings": _written(loaded.warnings)}
+    show.as_json({**written, "drop_ins": [f"{kind}.conf" for kind in needed(loaded.settings)]})
     return Exit.DONE
 
 

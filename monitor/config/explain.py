@@ -46,10 +46,17 @@ def effective(settings: Settings) -> dict[str, Any]:
             "failures_after": duration_text(settings.opening.failures_after_us),
             "latency_after": duration_text(settings.opening.latency_after_us),
         },
+        **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
     }
+
+
+def _sealing(settings: Settings) -> dict[str, Any]:
+    found = {"key": settings.signing_key, "origin": settings.origin}
+    stated = {name: value for name, value in found.items() if value is not None}
+    return {"sealing": stated} if stated else {}
 
 
 def _contracts(settings: Settings) -> dict[str, Any]:

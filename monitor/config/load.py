@@ -86,6 +86,8 @@ class _Loader:
             controls=self._controls(root.location),
             listen=root.web.listen,
             expose_money=root.metrics.expose_money,
+            signing_key=root.sealing.key,
+            origin=root.sealing.origin,
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
             services=tuple(
                 self._service(id_, service, specs, controls=bool(root.location.controls))

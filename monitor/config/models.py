@@ -173,6 +173,21 @@ class Web(Model):
     listen: Listen = Field(default=("127.0.0.1", 9464), description="host:port of the pages and /metrics.")
 
 
+class SealingModel(Model):
+    """What makes the record believable to others."""
+
+    key: StrictStr | None = Field(
+        default=None,
+        min_length=1,
+        description="The file of the signing key, relative to this file. Default: beside the ledger, ending in .key.",
+    )
+    origin: StrictStr | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._/-]{1,120}$",
+        description="How the ledger calls itself in its checkpoints, such as example.id/sla. Fixed with its first key.",
+    )
+
+
 class Metrics(Model):
     """What the metrics may show."""
 
@@ -325,6 +340,7 @@ class Root(Model):
     web: Web = Web()
     metrics: Metrics = Metrics()
     incidents: Incidents = Incidents()
+    sealing: SealingModel = SealingModel()
     contracts: dict[Id, Contract] = Field(min_length=1)
     services: dict[Id, Service] = Field(min_length=1)
     partners: dict[Id, Partner] = Field(default={})

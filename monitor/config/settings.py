@@ -66,6 +66,8 @@ class Settings:
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
     opening: Opening = field(default_factory=Opening)
+    signing_key: str | None = None
+    origin: str | None = None
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

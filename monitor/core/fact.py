@@ -275,6 +275,55 @@ class ClockStep:
     location: str | None = None
 
 
+class KeyReason(enum.StrEnum):
+    """Why a key signs from here on: the first of a ledger, the next by the word of the one before, or after a loss."""
+
+    FIRST = "first"
+    ROTATED = "rotated"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAdopted:
+    """From here on checkpoints are signed with `key` (its public line). `replaces` is the line of the key before;
+    `endorsed` the note by which that key names this one, None for a first key and after a loss.
+    """
+
+    TYPE: ClassVar[str] = "key"
+    key: str
+    why: KeyReason
+    at_us: int
+    replaces: str | None = None
+    endorsed: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSigned:
+    """A signed checkpoint over all entries before this one, as its note (`core.checkpoint`)."""
+
+    TYPE: ClassVar[str] = "checkpoint"
+    note: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossAccepted:
+    """An older state was put back, and goes on from here: what came after it and was acknowledged or signed is lost.
+
+    `entries` and `arrival` are what had been acknowledged, `checkpoint` the newest that had been signed, as its note.
+    """
+
+    TYPE: ClassVar[str] = "loss"
+    at_us: int
+    entries: int
+    arrival: int
+    checkpoint: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -294,4 +343,7 @@ Fact = (
     | ClockStep
     | Incident
     | Delivery
+    | KeyAdopted
+    | CheckpointSigned
+    | LossAccepted
 )

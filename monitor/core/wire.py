@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from monitor.core import fact as facts
 from monitor.core.check import Check, CheckList, Network
-from monitor.core.fact import ExclusionReason, Fact, Ruling
+from monitor.core.checkpoint import NoteError, read_checkpoint, read_note, read_public_key
+from monitor.core.fact import ExclusionReason, Fact, KeyReason, Ruling
 from monitor.core.incident_fact import (
     NEEDED,
     Attachment,
@@ -228,6 +229,20 @@ def _level(value: object) -> int:
     return _count(value)
 
 
+def _noted(read: Callable[[str], object]) -> Form:
+    """A text in one of the formats of `core.checkpoint`, kept as it is."""
+
+    def checked(value: object) -> str:
+        text = _text(value)
+        try:
+            read(text)
+        except NoteError as error:
+            raise FactError("cannot be read: " + str(error)) from error
+        return text
+
+    return Form(checked, str)
+
+
 def _same(value: Any) -> Any:  # noqa: ANN401 - JSON values of any type pass through
     return value
 
@@ -269,6 +284,10 @@ _ATTACHMENT = (
     Field("digest", "digest", TEXT),
 )
 ATTACHMENTS = Form(_attachments, lambda attached: [_write_fields(_ATTACHMENT, one) for one in attached])
+KEY_REASON = _choice(KeyReason)
+PUBLIC_KEY = _noted(read_public_key)
+NOTE = _noted(read_note)
+CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
     Field("id", "id", ID),
@@ -419,6 +438,24 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("to", "to", TEXT),
         _AT,
         Field("receipt", "receipt", _optional(TEXT), None),
+    ),
+    facts.KeyAdopted: (
+        Field("key", "key", PUBLIC_KEY),
+        Field("why", "why", KEY_REASON),
+        _AT,
+        Field("replaces", "replaces", _optional(PUBLIC_KEY), None),
+        Field("endorsed", "endorsed", _optional(NOTE), None),
+        _BY,
+        _NOTE,
+    ),
+    facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.LossAccepted: (
+        _AT,
+        Field("entries", "entries", COUNT),
+        Field("arrival", "arrival", COUNT),
+        Field("checkpoint", "checkpoint", _optional(CHECKPOINT), None),
+        _BY,
+        _NOTE,
     ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)

@@ -190,7 +190,7 @@ class Months:
                 decisions=_decisions(record, ground.service, period),
                 imported=_imported(record, ground.service, period),
                 issued_us=ground.issued_us,
-                checkpoint=None,
+                checkpoint=record.checkpoint,
                 restates=ground.restates,
                 incidents=self._incidents(ground, zone),
                 check_lists=[_written(entry, zone) for entry in _lists_in(record, ground.service, period)],

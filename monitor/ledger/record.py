@@ -12,7 +12,7 @@ from monitor.core.chain import GENESIS
 from monitor.core.check import CheckList
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
-from monitor.core.fact import ChecksAdopted, Close
+from monitor.core.fact import CheckpointSigned, ChecksAdopted, Close
 from monitor.core.run import Origin
 from monitor.core.terms import Agreements, Terms
 from monitor.ledger.evidence import check_lists
@@ -67,6 +67,14 @@ class Record:
         """Every close this ledger made, in order. One that was imported closes nothing here."""
         own = (entry for entry in self.entries if entry.origin is not Origin.IMPORTED)
         return [(entry, entry.fact) for entry in own if isinstance(entry.fact, Close)]
+
+    @property
+    def checkpoint(self) -> str | None:
+        """The newest checkpoint that this ledger signed, as its note: what goes out with statements and notices."""
+        for entry in reversed(self.entries):
+            if isinstance(entry.fact, CheckpointSigned) and entry.origin is not Origin.IMPORTED:
+                return entry.fact.note
+        return None
 
     def imported_lists(self, service: str) -> set[int]:
         """The instants of the check lists of a service that were imported."""

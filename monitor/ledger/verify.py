@@ -1,21 +1,28 @@
-"""Walks the chain as it is stored and names what does not hold: an entry changed, gone, out of its place, a column that
-disagrees with its bytes. What a chain alone cannot show, a cut tail or a recomputed whole, is for checkpoints.
+"""Walks the record as it is stored and names what does not hold: an entry changed, gone, out of its place, a column
+that disagrees with its bytes, a checkpoint that the entries before it contradict, a row or page that the store itself
+finds damaged. What the record cannot show of itself, a cut tail or a whole recomputed with the key, is for checkpoints
+kept elsewhere: they are handed in.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 import orjson
 
 from monitor.core.chain import GENESIS, canonical
+from monitor.core.checkpoint import Checks, PublicKey, read_checkpoint
 from monitor.core.entry import Head
+from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted
 from monitor.core.instant import format_instant_us
+from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin
-from monitor.storage import Reader
+from monitor.core.wire import FactError, read_fact
+from monitor.ledger.trust import Trust
+from monitor.storage import Reader, StoreDamagedError
 
 MAX_PROBLEMS = 100
 PROGRESS_EVERY = 2000
@@ -24,6 +31,7 @@ _IMPORTED = Origin.IMPORTED.value
 _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
+_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE}
 
 # (entries walked, entries the head speaks of)
 Progress = Callable[[int, int], None]
@@ -31,24 +39,39 @@ Progress = Callable[[int, int], None]
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """What does not hold at which entry. `kind`: missing, changed, misplaced, column, order, form or head."""
+    """What does not hold at which entry (0: at none of them). `kind`: missing, changed, misplaced, column, order, form,
+    head, checkpoint, key or store.
+    """
 
     seq: int
     kind: str
     message: str
 
     def __str__(self) -> str:
-        return f"entry {self.seq}: {self.message}"
+        return f"entry {self.seq}: {self.message}" if self.seq else self.message
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Outside:
+    """What was kept where the operator cannot reach it: checkpoints as their notes, and a public key."""
+
+    checkpoints: tuple[str, ...] = ()
+    key: PublicKey | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifyReport:
-    """What a walk over the chain found. `more`: problems beyond MAX_PROBLEMS are counted out."""
+    """What a walk over the chain found. `more`: problems beyond MAX_PROBLEMS are counted out. `checkpoints` are those
+    in the chain that hold, `covered` the entries before the last of them; `remarks` are no problems, but worth knowing.
+    """
 
     entries: int
     head: Head
     problems: tuple[Problem, ...]
     more: bool = False
+    checkpoints: int = 0
+    covered: int = 0
+    remarks: tuple[str, ...] = ()
 
     @property
     def holds(self) -> bool:
@@ -56,37 +79,74 @@ class VerifyReport:
         return not self.problems
 
 
-def verify(reader: Reader, *, progress: Progress | None = None) -> VerifyReport:
-    """Walk all entries of one committed state of a ledger."""
-    with reader.snapshot() as frozen:
-        head = frozen.head()
-        walk = _Walk()
-        entries = 0
-        for columns, data in frozen.raw_entries():
-            walk.take(columns, data)
-            entries += 1
-            if progress is not None and entries % PROGRESS_EVERY == 0:
-                progress(entries, head.seq)
-        walk.end(head, frozen.first_own_entry())
+def verify(
+    reader: Reader,
+    *,
+    checks: Checks | None = None,
+    outside: Outside | None = None,
+    deep: bool = True,
+    progress: Progress | None = None,
+) -> VerifyReport:
+    """Walk all entries of one committed state of a ledger, and with `deep` everything else that it holds.
+
+    Without `checks` signatures are not looked at: for who has no cryptography at hand.
+    """
+    acknowledged = reader.acknowledged()
+    kept = outside or Outside()
+    walk = _Walk(Trust(checks, kept.key), kept.checkpoints)
+    head = Head()
+    try:
+        with reader.snapshot() as frozen:
+            head = frozen.head()
+            for columns, data in frozen.raw_entries():
+                walk.take(columns, data)
+                if progress is not None and walk.entries % PROGRESS_EVERY == 0:
+                    progress(walk.entries, head.seq)
+            walk.end(head, frozen.first_own_entry())
+            if acknowledged is not None:
+                walk.store(acknowledged.contradicted_by(frozen))
+            if deep:
+                walk.store(frozen.damage())
+    except StoreDamagedError as error:
+        walk.store([str(error)])
     if progress is not None:
-        progress(entries, head.seq)
-    return VerifyReport(entries=entries, head=head, problems=tuple(walk.problems), more=walk.more)
+        progress(walk.entries, head.seq)
+    return VerifyReport(
+        entries=walk.entries,
+        head=head,
+        problems=tuple(walk.problems),
+        more=walk.more,
+        checkpoints=walk.checkpoints,
+        covered=walk.covered,
+        remarks=tuple(walk.trust.remarks),
+    )
 
 
 class _Walk:
     """The state of a walk: where it stands, and what it found."""
 
-    def __init__(self) -> None:
+    def __init__(self, trust: Trust, outside: Iterable[str]) -> None:
         self.problems: list[Problem] = []
         self.more = False
+        self.trust = trust
+        self.entries = 0
+        self.checkpoints = 0
+        self.covered = 0
         self._seq = 0
         self._hash = GENESIS
         self._own_us: int | None = None
         self._first_own_seq: int | None = None
+        self._tree = Frontier()
+        self._outside = sorted(((read_checkpoint(note)[0], note) for note in outside), key=lambda found: found[0].size)
+        self._met = 0
 
-    def take(self, columns: Mapping[str, Any], data: bytes) -> None:
+    def take(self, columns: Mapping[str, Any], data: object) -> None:
         """The next row."""
         seq = columns["seq"]
+        self.entries += 1
+        if not isinstance(data, bytes):
+            self._find(seq, "form", "its bytes are no bytes")
+            data = str(data).encode()
         if seq != self._seq + 1:
             gone = f"{self._seq + 1}" if seq == self._seq + 2 else f"{self._seq + 1} to {seq - 1}"
             self._find(seq, "missing", f"follows entry {self._seq}: entry {gone} is gone")
@@ -98,6 +158,10 @@ class _Walk:
             self._check_place(seq, body, contiguous=seq == self._seq + 1)
             self._check_columns(columns, body)
             self._check_time(seq, body)
+            if body["fact"]["type"] in _SEALING and body["origin"] != _IMPORTED:
+                self._check_sealing(seq, body["fact"])
+        self._tree.append(leaf_hash(data))
+        self._meet_outside()
         self._seq, self._hash = seq, hashed
 
     def end(self, head: Head, first_own_seq: int | None) -> None:
@@ -115,6 +179,21 @@ class _Walk:
         if first_own_seq != self._first_own_seq:
             message = f"the first entry that was not imported is {self._first_own_seq}, the ledger says {first_own_seq}"
             self._find(self._first_own_seq or 0, "head", message)
+        for checkpoint, _note in self._outside[self._met :]:
+            message = f"a checkpoint of {checkpoint.size} entries was signed, the ledger holds {self._tree.size}"
+            self._find(self._seq, "checkpoint", message + ": its end was cut off, or an older state was put back")
+        for _checkpoint, note in self._outside:
+            why = self.trust.believes(note)
+            if why is not None:
+                self._find(0, "checkpoint", f"the checkpoint handed in does not count: {why}")
+        why = self.trust.outside()
+        if why is not None:
+            self._find(0, "key", why)
+
+    def store(self, found: Iterable[str]) -> None:
+        """What the store itself finds wrong with what it holds."""
+        for message in found:
+            self._find(0, "store", message)
 
     def _body(self, seq: int, data: bytes) -> dict[str, Any] | None:
         try:
@@ -160,6 +239,47 @@ class _Walk:
             message = f"recorded at {format_instant_us(recorded_us)}, not after the one before it, {before}"
             self._find(seq, "order", message)
         self._own_us = recorded_us
+
+    def _check_sealing(self, seq: int, written: Mapping[str, Any]) -> None:
+        """A key or a checkpoint: the tree holds exactly the entries before it."""
+        try:
+            fact = read_fact(written)
+        except FactError as error:
+            self._find(seq, "form", f"its bytes are no {written['type']}: {error}")
+            return
+        if isinstance(fact, KeyAdopted):
+            why = self.trust.adopt(seq, fact)
+            if why is not None:
+                self._find(seq, "key", why)
+            return
+        if isinstance(fact, LossAccepted):
+            self.trust.remarks.append(
+                f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
+            )
+            return
+        assert isinstance(fact, CheckpointSigned), "there are three types of sealing"
+        checkpoint, _note = read_checkpoint(fact.note)
+        why = self.trust.signed(fact)
+        if why is not None:
+            self._find(seq, "checkpoint", why)
+        elif checkpoint.size != self._tree.size or seq != self._seq + 1:
+            message = f"its checkpoint is of {checkpoint.size} entries, before it stand {self._tree.size}"
+            self._find(seq, "checkpoint", message)
+        elif checkpoint.root != self._tree.root():
+            message = "its checkpoint has another root than the entries before it: one of them was changed since"
+            self._find(seq, "checkpoint", message)
+        else:
+            self.checkpoints += 1
+            self.covered = checkpoint.size
+
+    def _meet_outside(self) -> None:
+        """Compare the checkpoints handed in that speak of as many entries as the tree now holds."""
+        while self._met < len(self._outside) and self._outside[self._met][0].size <= self._tree.size:
+            checkpoint = self._outside[self._met][0]
+            if checkpoint.size == self._tree.size and checkpoint.root != self._tree.root():
+                message = f"the checkpoint handed in has another root over the first {checkpoint.size} entries"
+                self._find(checkpoint.size, "checkpoint", message + ": one of them was changed since it was signed")
+            self._met += 1
 
     def _find(self, seq: int, kind: str, message: str) -> None:
         if len(self.problems) < MAX_PROBLEMS:

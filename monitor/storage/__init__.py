@@ -36,6 +36,10 @@ class StoreOwnedError(StoreError):
         self.owner = owner
 
 
+class StoreDamagedError(StoreError):
+    """What the store holds is damaged: it is read as far as it can be, and nothing is written or repaired."""
+
+
 class HeadMovedError(StoreError):
     """The head was not the expected one: somebody else wrote. Nothing was committed; read again and retry."""
 
@@ -109,6 +113,40 @@ class Counts:
     outbox: int
     size_bytes: int
     schema: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """What was once answered "it is durable" for: entry `seq` with this hash, and this arrival number."""
+
+    seq: int
+    hash: str
+    arrival: int
+
+    def contradicted_by(self, reader: Reader) -> Iterator[str]:
+        """Where a store holds less than that, or something else: an older state was put back, or its end was lost."""
+        head, arrival = reader.head(), reader.last_arrival()
+        if head.seq < self.seq:
+            yield f"entry {self.seq} was acknowledged, the ledger ends at {head.seq}: an older state, or a lost end"
+        elif self.seq:
+            columns = next(iter(reader.raw_entries(after=self.seq - 1)), ({"seq": None, "hash": None}, b""))[0]
+            if (columns["seq"], columns["hash"]) != (self.seq, self.hash):
+                yield f"entry {self.seq} was acknowledged with hash {self.hash}, the ledger holds another"
+        if arrival < self.arrival:
+            yield f"run {self.arrival} was acknowledged, the last that arrived is {arrival}: runs were lost"
+
+
+def contradiction(reader: Reader) -> str | None:
+    """How a store holds less than, or other than, what was acknowledged for it; None where it does not, or no one kept
+    it. A store too damaged to say is a contradiction too.
+    """
+    acknowledged = reader.acknowledged()
+    if acknowledged is None:
+        return None
+    try:
+        return next(acknowledged.contradicted_by(reader), None)
+    except StoreDamagedError as error:
+        return str(error)
 
 
 class Reader(Protocol):
@@ -190,6 +228,14 @@ class Reader(Protocol):
     def counts(self) -> Counts:
         """How much there is."""
 
+    def acknowledged(self) -> Acknowledged | None:
+        """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
+
+    def damage(self) -> Iterator[str]:
+        """What the store finds wrong with what it holds, in words: pages and indexes, and rows that disagree with their
+        check sums. It reads everything.
+        """
+
     def close(self) -> None:
         """Let go of the store; further calls are faults of the program."""
 
@@ -204,6 +250,12 @@ class Store(Reader, Protocol):
         spans: the same again changes nothing. Facts are sealed after the head in their order. Imported evidence that
         arrives once the ledger holds entries of its own is kept as disputed.
         """
+
+    def refuse_writes(self, why: str) -> None:
+        """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""

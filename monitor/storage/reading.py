@@ -15,7 +15,8 @@ from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
 from monitor.core.span import Span
 from monitor.core.wire import FactError
-from monitor.storage import Counts, OutboxRow, StoreError
+from monitor.storage import Acknowledged, Counts, OutboxRow, StoreError
+from monitor.storage.checksum import wrong_rows
 from monitor.storage.errors import mapped
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
@@ -45,6 +46,8 @@ class Backend:
     name: str
     target: str
     size_bytes: Callable[[Connection], int]
+    acknowledged: Callable[[], Acknowledged | None] = lambda: None
+    damage: Callable[[Connection], Iterator[str]] = lambda _connection: iter(())
     snapshot_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -297,6 +300,19 @@ class SqlReader:
         with self._connect() as connection:
             row = connection.execute(select(*counted, LEDGER.c.schema_version.label("schema"))).mappings().one()
             return Counts(**row, size_bytes=self._backend.size_bytes(connection))
+
+    def acknowledged(self) -> Acknowledged | None:
+        """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
+        return self._backend.acknowledged()
+
+    def damage(self) -> Iterator[str]:
+        """What the store finds wrong with what it holds: pages, indexes, and rows that disagree with their sums."""
+        with self._connect() as connection:
+            yield from self._backend.damage(connection)
+            yield from wrong_rows(connection)
+            last = connection.execute(select(func.max(RUNS.c.arrival))).scalar() or 0
+        if last > self.last_arrival():
+            yield f"ledger: run {last} arrived, the ledger knows of {self.last_arrival()}"
 
     def close(self) -> None:
         """Let go of the store; further calls are faults of the program."""

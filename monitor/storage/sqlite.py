@@ -9,23 +9,25 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
-from monitor.storage import StoreError
+from monitor.storage import StoreError, contradiction
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
 from monitor.storage.setup import accept, make_or_accept
+from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 4
 POOL_TIMEOUT_S = 30
+MAX_DAMAGE = 100
 # Beyond this the WAL is cut back after a checkpoint.
 WAL_LIMIT_BYTES = 64 * 2**20
 
@@ -46,7 +48,7 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
 
     Raises StoreOwnedError where another process owns it, StoreError where it cannot be opened or is not ours.
     """
-    _make_folder(path)
+    make_folder(path)
     lock = OwnerLock(path)
     try:
         _check_writable(path)
@@ -57,7 +59,18 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
     except BaseException:
         lock.release()
         raise
-    return SqlStore(writer, readers, _backend(path), release=lock.release)
+    mark = Watermark(path)
+
+    def release() -> None:
+        mark.close()
+        lock.release()
+
+    store = SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    why = contradiction(store)
+    if why is not None:
+        # The next commit would move the mark, and nobody would ever know.
+        store.refuse_writes(why)
+    return store
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:
@@ -71,7 +84,8 @@ def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlRea
     return SqlReader(readers, _backend(path))
 
 
-def _make_folder(path: Path) -> None:
+def make_folder(path: Path) -> None:
+    """Make the folder of a ledger, where there is none; StoreError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
@@ -141,4 +155,17 @@ def _backend(path: Path) -> Backend:
         files = (path, path.with_name(path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    return Backend(name=f"SQLite {sqlite3.sqlite_version}", target=str(path), size_bytes=size_bytes)
+    return Backend(
+        name=f"SQLite {sqlite3.sqlite_version}",
+        target=str(path),
+        size_bytes=size_bytes,
+        acknowledged=lambda: read_watermark(path),
+        damage=_damage,
+    )
+
+
+def _damage(connection: Connection) -> Iterator[str]:
+    # Not quick_check: an index that disagrees with its table answers wrongly too.
+    for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
+        if said != "ok":
+            yield f"SQLite: {said}"

@@ -30,7 +30,8 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.core.entry import Entry, Head, head_after, seal
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.storage import Committed, HeadMovedError, SpanChange, Unit
+from monitor.storage import Acknowledged, Committed, HeadMovedError, SpanChange, StoreDamagedError, Unit
+from monitor.storage.checksum import checksum
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
@@ -42,17 +43,38 @@ KEYS_PER_QUERY = 400
 class SqlStore(SqlReader):
     """A store opened by its owner: `monitor.storage.Store` over one writing connection and an engine of readers."""
 
-    def __init__(self, writer: Engine, readers: Engine, backend: Backend, *, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: Engine,
+        readers: Engine,
+        backend: Backend,
+        *,
+        release: Callable[[], None],
+        acknowledge: Callable[[Acknowledged], None] = lambda _acknowledged: None,
+    ) -> None:
         super().__init__(readers, backend)
         self._writer = writer
         self._release = release
+        self._acknowledge = acknowledge
+        self._refusal: str | None = None
         self._statements = Statements(writer.dialect)
         self._turn = threading.Lock()
 
     def commit(self, unit: Unit) -> Committed:
         """Make a unit durable in one transaction (fsynced), or raise StoreError and change nothing."""
         with self._transaction("commit to") as work:
-            return work.write(unit)
+            committed = work.write(unit)
+        head = committed.head
+        self._acknowledge(Acknowledged(seq=head.seq, hash=head.hash, arrival=committed.last_arrival))
+        return committed
+
+    def refuse_writes(self, why: str) -> None:
+        """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+        self._refusal = why
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
+        self._refusal = None
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""
@@ -69,6 +91,9 @@ class SqlStore(SqlReader):
     def _transaction(self, operation: str) -> Iterator[_Transaction]:
         # A closed engine would connect again by itself, without the owner's lock.
         assert not self._closed, "the store was closed"
+        if self._refusal is not None:
+            hint = "keep the files, run jaga ledger verify, restore a backup and compare"
+            raise StoreDamagedError(operation, self.target, f"read-only: {self._refusal}", hint)
         new_sources: SourceIds = {}
         # One connection, whichever threads commit: they take turns.
         with self._turn, mapped(operation, self.target), self._writer.begin() as connection:
@@ -86,29 +111,29 @@ class Statements:
         )
         self.insert_run = self._compiled(
             runs.on_conflict_do_nothing(index_elements=["source", "start_us"]),
-            RUN_COLUMNS,
+            (*RUN_COLUMNS, "crc"),
         )
         self.insert_stated = self._compiled(
             stated.on_conflict_do_nothing(),
-            ("source", "start_us", "end_us", "outcome", "recorded_at_us"),
+            ("source", "start_us", "end_us", "outcome", "recorded_at_us", "crc"),
         )
         self.insert_contested = self._compiled(
             contested.on_conflict_do_nothing(),
-            ("source", "start_us", "digest", "arrival", "origin", "recorded_at_us", "content"),
+            ("source", "start_us", "digest", "arrival", "origin", "recorded_at_us", "content", "crc"),
         )
         self.upsert_span = self._compiled(
             spans.on_conflict_do_update(
                 index_elements=["source", "start_us"],
-                set_={"end_us": spans.excluded.end_us, "outcome": spans.excluded.outcome},
+                set_={name: spans.excluded[name] for name in ("end_us", "outcome", "crc")},
             ),
-            ("source", "start_us", "end_us", "outcome"),
+            ("source", "start_us", "end_us", "outcome", "crc"),
         )
         self.upsert_mark = self._compiled(
             marks.on_conflict_do_update(
                 index_elements=["name"],
-                set_={"value": marks.excluded.value, "recorded_at_us": marks.excluded.recorded_at_us},
+                set_={name: marks.excluded[name] for name in ("value", "recorded_at_us", "crc")},
             ),
-            ("name", "value", "recorded_at_us"),
+            ("name", "value", "recorded_at_us", "crc"),
         )
         self.insert_outbox = self._compiled(
             outbox.on_conflict_do_nothing(index_elements=["key"]),
@@ -116,7 +141,7 @@ class Statements:
         )
         self.insert_entry = self._compiled(
             insert(ENTRIES),
-            ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data"),
+            ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data", "crc"),
         )
         self.insert_source = sources.on_conflict_do_nothing()
 
@@ -167,7 +192,7 @@ class _Transaction:
             self._change_spans(change)
         self._many(
             self._statements.upsert_mark,
-            [(name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()],
+            _summed((name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()),
         )
         self._many(
             self._statements.insert_outbox,
@@ -196,6 +221,8 @@ class _Transaction:
             self._connection.execute(self._statements.insert_source, values)
             matches = (SOURCES.c[name] == value for name, value in values.items())
             held = self._connection.execute(select(SOURCES.c.id).where(*matches)).scalar_one()
+            crc = checksum((held, *values.values()))
+            self._connection.execute(update(SOURCES).where(SOURCES.c.id == held).values(crc=crc))
             self._new_sources[key] = held
         return held
 
@@ -210,7 +237,7 @@ class _Transaction:
         """Derived spans of a source, inserted or overwritten by their start."""
         self._many(
             self._statements.upsert_span,
-            [(held, span.start_us, span.end_us, span.outcome.value) for span in spans],
+            _summed((held, span.start_us, span.end_us, span.outcome.value) for span in spans),
         )
 
     def _expect(self, head: Head | None) -> None:
@@ -237,7 +264,7 @@ class _Transaction:
         before = self._arrival
         rows = self._rows(runs, recorded_at_us, disputed=disputed)
         self._arrival += len(rows)
-        if self._many(self._statements.insert_run, rows) == len(rows):
+        if self._many(self._statements.insert_run, _summed(rows)) == len(rows):
             return runs, []
         query = select(RUNS.c.arrival).where(RUNS.c.arrival > before)
         written = set(self._connection.execute(query).scalars())
@@ -299,10 +326,10 @@ class _Transaction:
         for row, arrival in contents:
             digest, data = content(row)
             kept.append((row[1], row[2], digest, arrival, row[12], row[13], data))
-        self._many(self._statements.insert_contested, kept)
+        self._many(self._statements.insert_contested, _summed(kept))
 
     def _replace(self, held: RunRow, row: RunRow) -> RunRow:
-        values = dict(zip(RUN_COLUMNS, row, strict=True))
+        values = dict(zip(RUN_COLUMNS, row, strict=True)) | {"crc": checksum(row)}
         self._connection.execute(update(RUNS).where(RUNS.c.arrival == held[0]).values(values))
         return row
 
@@ -341,7 +368,7 @@ class _Transaction:
             )
             for span in stated
         ]
-        new = self._many(self._statements.insert_stated, rows)
+        new = self._many(self._statements.insert_stated, _summed(rows))
         return (0, new) if disputed else (new, 0)
 
     def _is_stated(self, span: StatedSpan) -> bool:
@@ -364,7 +391,7 @@ class _Transaction:
             self._first_own_seq = entries[0].seq
         self._many(
             self._statements.insert_entry,
-            [(e.seq, e.type, e.origin.value, e.recorded_at_us, e.epoch, e.prev, e.hash, e.data) for e in entries],
+            [(*_columns(entry), entry.data, checksum(_columns(entry))) for entry in entries],
         )
         return tuple(entries)
 
@@ -376,22 +403,33 @@ class _Transaction:
         self._write_spans(held, change.written)
 
     def _save(self) -> None:
-        self._connection.execute(
-            update(LEDGER).values(
-                arrival=self._arrival,
-                seq=self._head.seq,
-                hash=self._head.hash,
-                epoch=self._head.epoch,
-                recorded_at_us=self._head.recorded_at_us,
-                first_own_seq=self._first_own_seq,
-            ),
-        )
+        head = self._head
+        values = {
+            "arrival": self._arrival,
+            "seq": head.seq,
+            "hash": head.hash,
+            "epoch": head.epoch,
+            "recorded_at_us": head.recorded_at_us,
+            "first_own_seq": self._first_own_seq,
+        }
+        crc = checksum((1, *values.values()))
+        self._connection.execute(update(LEDGER).values(values | {"crc": crc}))
 
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run a compiled statement for many rows; how many rows it changed."""
         if not rows:
             return 0
         return self._connection.exec_driver_sql(statement, list(rows)).rowcount
+
+
+def _summed(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with their check sums behind."""
+    return [(*row, checksum(row)) for row in rows]
+
+
+def _columns(entry: Entry) -> tuple[int | str, ...]:
+    """What stands beside an entry's bytes."""
+    return entry.seq, entry.type, entry.origin.value, entry.recorded_at_us, entry.epoch, entry.prev, entry.hash
 
 
 def _insert(dialect: Dialect, table: Any) -> Any:  # noqa: ANN401 - the two dialects' inserts share what is used here

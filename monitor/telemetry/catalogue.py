@@ -317,6 +317,15 @@ LEDGER_WRITE_FAILURES_TOTAL = Family(
 LEDGER_LAST_ENTRY_TIMESTAMP_SECONDS = Family(
     "sla_ledger_last_entry_timestamp_seconds", GAUGE, _NONE, "Unix time of the newest durable ledger entry."
 )
+LEDGER_VERIFICATION_SUCCESS = Family(
+    "sla_ledger_verification_success", GAUGE, _NONE, "Result of the most recent verification of the ledger hash chain."
+)
+LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS = Family(
+    "sla_ledger_last_verification_timestamp_seconds", GAUGE, _NONE, "Unix time of the most recent verification."
+)
+LEDGER_CHECKPOINT_SIZE = Family(
+    "sla_ledger_checkpoint_size", GAUGE, _NONE, "Entries covered by the newest signed checkpoint."
+)
 
 # Incidents
 

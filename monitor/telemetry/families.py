@@ -265,6 +265,12 @@ def _of_ledger(ledger: LedgerSample) -> Iterator[Metric]:
     yield _counter(names.LEDGER_WRITE_FAILURES_TOTAL, [((), ledger.write_failures)])
     if ledger.last_entry_us is not None:
         yield _gauge(names.LEDGER_LAST_ENTRY_TIMESTAMP_SECONDS, [((), _seconds(ledger.last_entry_us))])
+    if ledger.verified is not None:
+        yield _gauge(names.LEDGER_VERIFICATION_SUCCESS, [((), float(ledger.verified))])
+    if ledger.verified_us is not None:
+        yield _gauge(names.LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS, [((), _seconds(ledger.verified_us))])
+    if ledger.checkpoint_size is not None:
+        yield _gauge(names.LEDGER_CHECKPOINT_SIZE, [((), ledger.checkpoint_size)])
 
 
 def _of_incidents(incidents: IncidentsSample, services: list[str]) -> Iterator[Metric]:

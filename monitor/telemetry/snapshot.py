@@ -206,11 +206,16 @@ class IncidentsSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSample:
-    """The record: how many entries of each type, failed appends, the newest durable entry."""
+    """The record: how many entries of each type, failed appends, the newest durable entry, whether the last
+    verification found it sound and when that was, and how many entries the newest checkpoint covers.
+    """
 
     entries: Mapping[str, int] = field(default_factory=dict)
     write_failures: int = 0
     last_entry_us: int | None = None
+    verified: bool | None = None
+    verified_us: int | None = None
+    checkpoint_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -35,6 +35,7 @@ from monitor.core.wire import (
     write_run,
     write_spans,
 )
+from tests.core.test_checkpoint import PETER, POEM, SOFA
 
 AT = "2026-04-01T00:00:00.000000+00:00"
 AT_US = 1_775_001_600 * SECOND_US
@@ -346,6 +347,40 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
             "receipt": "logged",
         },
     ),
+    (
+        facts.KeyAdopted(
+            key=PETER,
+            why=facts.KeyReason.ROTATED,
+            at_us=AT_US,
+            replaces=PETER,
+            endorsed=POEM,
+            by="ops",
+            note="a year is over",
+        ),
+        {
+            "type": "key",
+            "key": PETER,
+            "why": "rotated",
+            "at": AT,
+            "replaces": PETER,
+            "endorsed": POEM,
+            "by": "ops",
+            "note": "a year is over",
+        },
+    ),
+    (facts.CheckpointSigned(note=SOFA, at_us=AT_US), {"type": "checkpoint", "at": AT, "note": SOFA}),
+    (
+        facts.LossAccepted(at_us=AT_US, entries=7, arrival=90, checkpoint=SOFA, by="ops", note="the disk died"),
+        {
+            "type": "loss",
+            "at": AT,
+            "entries": 7,
+            "arrival": 90,
+            "checkpoint": SOFA,
+            "by": "ops",
+            "note": "the disk died",
+        },
+    ),
 ]
 BY_TYPE = {written["type"]: written for _, written in FULL}
 OPTIONAL = {
@@ -385,6 +420,9 @@ OPTIONAL = {
         "note",
     },
     "delivery": {"receipt"},
+    "key": {"replaces", "endorsed", "by", "note"},
+    "checkpoint": set(),
+    "loss": {"checkpoint", "by", "note"},
 }
 
 
@@ -479,6 +517,9 @@ for _ in range(MAX_DEPTH):
         ("clock_step", "delta_us", 2**53, f"is {2**53}, expected a whole number below 2^53"),
         ("clock_step", "delta_us", "5", "is '5', expected a whole number below 2^53"),
         ("close", "inputs", [], "is [], expected an object"),
+        ("key", "key", "a+b", "cannot be read: a key is NAME+ID+BASE64 of an Ed25519 key"),
+        ("key", "endorsed", "text", "cannot be read: a note is a text, an empty line, and lines with signatures"),
+        ("checkpoint", "note", POEM, "cannot be read: a checkpoint has three lines, origin, size and root; this has 2"),
         ("terms", "terms", {"a": [1.5]}, "is 1.5, expected a whole number or a text: the record holds no floating point"),
         ("terms", "terms", {"a": Decimal(1)}, "the record holds no floating point"),
         ("terms", "terms", {"a": {"b": 2**53}}, f"is {2**53}, expected a whole number below 2^53"),
