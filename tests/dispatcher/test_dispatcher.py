@@ -108,9 +108,7 @@ def test_a_message_is_logged_recorded_and_gone_from_the_outbox(post: Post) -> No
         "key": "a",
         "kind": "escalation",
         "to": "management",
-        "incident": "i-1",
-        "message_level": 3,
-        "message_event": "asked",
+        "said": {"to": "management", "incident": "i-1", "level": 3, "event": "asked"},
     }
     assert [(d.key, d.channel, d.to, d.receipt) for d in post.deliveries()] == [
         ("a", "log", "management", "logged"),
