@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from monitor.app.adopt import Insistence
 from monitor.app.backup import Backups
+from monitor.app.process import Reread
 from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
@@ -35,9 +37,11 @@ class ReplacesKey(Protocol):
 class Commands:
     """Answers requests of the control socket: one JSON object in, one out.
 
-    `decide` gives `recorded` (facts as written) and `remarks`, or `refused` with the reason; anything that could not be
-    done is an `error`. The author is `by` where it is given, else the login of whoever asks, by the kernel's word.
-    `backup` begins one to `path`; `backup state` is asked until it has ended.
+    `reload` gives `kept`, the services that keep their lists because they are not UP, or `refused` with the reason;
+    `while_down` with a `reason` takes their new lists too. `decide` gives `recorded` (facts as written) and `remarks`,
+    or `refused` with the reason; anything that could not be done is an `error`. The author is `by` where it is given,
+    else the login of whoever asks, by the kernel's word. `backup` begins one to `path`; `backup state` is asked until
+    it has ended.
     """
 
     def __init__(
@@ -45,7 +49,7 @@ class Commands:
         decide: Decides,
         *,
         backups: Backups,
-        reload: Callable[[], Awaitable[str | None]],
+        reload: Callable[[Insistence | None], Awaitable[Reread]],
         replace_key: ReplacesKey,
         not_ready: Callable[[], str | None],
     ) -> None:
@@ -65,8 +69,8 @@ class Commands:
             case "backup state":
                 return await self._backups.state()
             case "reload":
-                why = await self._reload()
-                return {"reloaded": True} if why is None else {"error": why}
+                done = await self._reload(_insistence(request, login))
+                return {"reloaded": True, "kept": list(done.kept)} if done.why is None else {"refused": done.why}
             case "replace key":
                 return await self._replaced(request, login)
             case "ping":
@@ -109,3 +113,16 @@ class Commands:
         if isinstance(done, Refused):
             return {"refused": done.reason}
         return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}
+
+
+def _insistence(request: Mapping[str, Any], login: str) -> Insistence | None:
+    named, reason = request.get("by"), request.get("reason")
+    if request.get("while_down") is not True:
+        return None
+    if not isinstance(reason, str) or not reason.strip():
+        msg = "a list that changes while its service is not up needs its reason"
+        raise ValueError(msg)
+    if named is not None and not isinstance(named, str):
+        msg = "by is a name"
+        raise ValueError(msg)
+    return Insistence(by=named or login, reason=reason.strip())

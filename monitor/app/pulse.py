@@ -15,10 +15,15 @@ REMEMBERED = 256
 
 
 class Pulse:
-    """Beats twice a second on the loop's own timers; `on_step` is told of each step of the wall clock, once."""
+    """Beats twice a second on the loop's own timers; `on_step` is told of each step of the wall clock, once, and
+    `on_beat` of each beat.
+    """
 
-    def __init__(self, clock: Clock, on_step: Callable[[Step], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_step: Callable[[Step], None], on_beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._on_beat = on_beat
         self._on_step = on_step
         self._stalls: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._timer: Timer | None = None
@@ -59,3 +64,4 @@ class Pulse:
         self.start()
         if step is not None:
             self._on_step(step)
+        self._on_beat()

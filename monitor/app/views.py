@@ -12,13 +12,14 @@ from typing import Any
 from monitor.app.options import Options, version
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
+from monitor.app.timekeeping import Timekeeper
 from monitor.clock import Clock
-from monitor.core.instant import SECOND_US
+from monitor.core.instant import SECOND_US, format_instant
 from monitor.core.run import SourceKey
 from monitor.detector import CheckCounts, Detector
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding, standings
-from monitor.recorder import Recorder
+from monitor.recorder import GAPS_MARK, Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import OVERRUN, Scheduler
 from monitor.sealing.checkpoints import Sealer
@@ -30,6 +31,9 @@ from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, 
 from monitor.web import samples
 from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
+
+SHOWN_GAPS = 10
+"""The newest gaps that the status document shows; the record keeps more."""
 
 KEPT_US = SECOND_US
 """Standings are computed at most this often, however many ask."""
@@ -47,6 +51,7 @@ class Views:
     scheduler: Scheduler
     runner: Runner
     pulse: Pulse
+    timekeeper: Timekeeper
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
@@ -84,8 +89,31 @@ class Views:
             return self._kept[1]
 
     async def status(self) -> Mapping[str, Any]:
-        """The status document of now."""
-        return status_document(await self.standings(), self.clock.now_us())
+        """The status document of now; whether anything keeps its clock right (null: not known); what the record could
+        not take.
+        """
+        document = status_document(await self.standings(), self.clock.now_us())
+        clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}
+        return {**document, "clock": clock, "record": await self._record()}
+
+    async def _record(self) -> dict[str, Any]:
+        """Since when the store fails, the runs held meanwhile, and the gaps: runs that the buffer could not hold."""
+        stats = self.recorder.stats
+        since_us = stats.failing_since_us
+        gaps: list[dict[str, int]] = await self.read(lambda: self.store.mark(GAPS_MARK)) or []
+        return {
+            "failing_since": None if since_us is None else format_instant(since_us),
+            "held_runs": self.recorder.pending,
+            "dropped_runs": stats.dropped_runs,
+            "gaps": [
+                {
+                    "runs": gap["runs"],
+                    "from": format_instant(gap["from_us"]),
+                    "to": format_instant(gap["to_us"]),
+                }
+                for gap in gaps[-SHOWN_GAPS:]
+            ],
+        }
 
     def snapshot(self) -> Snapshot:
         """Everything one exposition shows; called where reading may block."""
@@ -150,6 +178,7 @@ class Views:
             runs_in_flight=self.scheduler.in_flight,
             scheduler_lag=self.scheduler.stats.lag.tally(),
             loop_lag_us=self.pulse.take_worst_us(),
+            clock_offset_us=self.timekeeper.offset_us(),
             reload_ok=self.reload_ok,
             reload_success_us=self.reloaded_us,
             evaluation_us=self.detector.stats.evaluated_us,

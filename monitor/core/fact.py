@@ -197,6 +197,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditApplied:
+    """The granted credit of a month was set off against an invoice, named in `invoice` (CONTRACT 5.2)."""
+
+    TYPE: ClassVar[str] = "credit_applied"
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TermsAdopted:
     """A version of a contract's terms in its written form, effective from an instant, agreed by both parties."""
 
@@ -335,6 +348,7 @@ Fact = (
     | Adjudication
     | Annulment
     | Claim
+    | CreditApplied
     | TermsAdopted
     | Subscribed
     | Retired

@@ -366,6 +366,14 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
     ),
     facts.Annulment: (Field("id", "id", ID), *_SOURCE, _START, _END, _AT, _BY, _NOTE),
     facts.Claim: (Field("partner", "partner", ID), _SERVICE, Field("month", "month", MONTH), _AT, _BY),
+    facts.CreditApplied: (
+        Field("partner", "partner", ID),
+        _SERVICE,
+        Field("month", "month", MONTH),
+        Field("invoice", "invoice", TEXT),
+        _AT,
+        _BY,
+    ),
     facts.TermsAdopted: (
         Field("contract", "contract", ID),
         Field("effective_from", "effective_from_us", INSTANT),

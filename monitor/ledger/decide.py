@@ -17,6 +17,7 @@ from monitor.core.exclusion import Window
 from monitor.core.fact import ExclusionReason, Fact
 from monitor.core.incident import Illegal
 from monitor.core.instant import format_instant, format_seconds
+from monitor.core.month import ClaimStatus
 from monitor.core.span import Span, intersect, measure_us
 from monitor.core.verdict import Verdict
 from monitor.ledger.close import Closed, close, restate, touched_months
@@ -24,6 +25,7 @@ from monitor.ledger.command import (
     Adjudicate,
     AnnounceMaintenance,
     Annul,
+    ApplyCredit,
     CancelMaintenance,
     CloseMonth,
     Command,
@@ -129,6 +131,8 @@ class _Desk:
                 return self.annul(command)
             case FileClaim():
                 return self.claim(command)
+            case ApplyCredit():
+                return self.apply_credit(command)
             case CloseMonth():
                 return self.close(command)
             case _:
@@ -169,7 +173,7 @@ class _Desk:
                 evidence=command.evidence,
             )
             decided += [window, *(self.notice(window, notified) for notified in command.notified)]
-            remarks += self.short_notice(window)
+            remarks += self.short_notice(window, command.notified)
         return Decided(facts=tuple(decided), remarks=tuple(remarks))
 
     def recurring(self, rule: str, first: Span) -> tuple[Span, ...]:
@@ -181,15 +185,17 @@ class _Desk:
         except RecurrenceError as error:
             raise _refuse(str(error)) from error
 
-    def short_notice(self, window: facts.Maintenance) -> Iterable[str]:
+    def short_notice(self, window: facts.Maintenance, notified: Sequence[Notified]) -> Iterable[str]:
         """Which partners cannot have their notice in time any more, unless it was given before."""
+        told_us = {told.partner: told.at_us for told in notified}
         agreements = self.months.record.agreements
         for partner, service in agreements.pairs():
             covered = window.partners is None or partner in window.partners
             if service not in window.services or not covered:
                 continue
             needed_us = self.notice_needed_us(partner, service, window.start_us)
-            if needed_us is not None and window.start_us - self.now_us < needed_us:
+            latest_us = min(self.now_us, told_us.get(partner, self.now_us))
+            if needed_us is not None and window.start_us - latest_us < needed_us:
                 left = format_seconds(max(0, window.start_us - self.now_us))
                 yield (
                     f"{window.id}, {partner}: {left} s remain before its start, {format_seconds(needed_us)} s of "
@@ -347,6 +353,30 @@ class _Desk:
         if ground.version and not figures.credit.percent:
             share = floor_text(figures.availability)
             raise _refuse(f"{command.month} closed at {share} %: no tier applies, nothing is owed")
+
+    def apply_credit(self, command: ApplyCredit) -> Decided:
+        at_us = self.now_us if command.at_us is None else command.at_us
+        month = self.month(command.month)
+        self.told(command.invoice, "a credit is set off against an invoice: name it")
+        if at_us > self.now_us:
+            raise _refuse(f"an invoice at {format_instant(at_us)} lies in the future")
+        ground = self.months.ground(month, command.partner, command.service)
+        if ground is None:
+            raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
+        status = self.months.statement(ground).document["claim"]["status"]
+        if status == ClaimStatus.APPLIED:
+            raise _refuse(f"the credit of {month} was set off against {self.months.applied(ground)} already")
+        if status != ClaimStatus.GRANTED:
+            raise _refuse(f"the claim of {month} is {status}: only a granted one is set off, after the month's close")
+        applied = facts.CreditApplied(
+            partner=command.partner,
+            service=command.service,
+            month=str(month),
+            invoice=command.invoice,
+            at_us=at_us,
+            by=self.by,
+        )
+        return Decided(facts=(applied,))
 
     def close(self, command: CloseMonth) -> Decided:
         month = self.month(command.month)

@@ -84,8 +84,19 @@ def _credit(figures: Figures) -> Iterator[str]:
         yield f"the worst case would earn {worst} %: unknown time must be adjudicated before the month closes"
 
 
+def matches_issued(statement: Statement) -> bool:
+    """Whether the statement as recomputed now has the digest its close entry recorded; true where none was issued."""
+    return statement.ground.digest is None or digest_of(statement.document) == statement.ground.digest
+
+
 def _issued(statement: Statement) -> Iterator[str]:
-    issued = statement.document["digest"]
-    if issued is not None:
-        matches = "matches" if digest_of(statement.document) == issued else "DOES NOT match"
-        yield f"recomputed digest {matches} the issued one: {issued}"
+    issued = statement.ground.digest
+    if issued is None:
+        yield "not issued: the month is not closed"
+    elif matches_issued(statement):
+        yield f"recomputed digest matches the one issued with version {statement.ground.version}: {issued}"
+    else:
+        yield (
+            f"recomputed digest DOES NOT match: issued with version {statement.ground.version} was {issued}, "
+            f"recomputed is {digest_of(statement.document)}"
+        )

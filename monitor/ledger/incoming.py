@@ -13,16 +13,19 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from monitor.core import fact as facts
+from monitor.core.agreement import read_terms
 from monitor.core.chain import canonical
 from monitor.core.fact import Fact
 from monitor.core.incident import Illegal, State, step
 from monitor.core.incident_fact import Delivery, Incident, IncidentEvent
 from monitor.core.instant import format_instant
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
+from monitor.core.terms import TermsError
 from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
 from monitor.ledger.lines import MAX_LINE_BYTES, LineError, parse_line
 from monitor.storage import Reader
@@ -164,11 +167,26 @@ def read_item(written: dict[str, Any]) -> Item:
         )
     place = written.pop("entry", None)
     try:
-        return Item(content=read_fact(written), place=None if place is None else read_place(place))
+        fact = read_fact(written)
+        _check_terms(fact)
+        return Item(content=fact, place=None if place is None else read_place(place))
     except FactError as error:
         if "type" not in written:
             raise FactError('field "type" is missing') from error
         raise
+
+
+def _check_terms(fact: Fact) -> None:
+    """Refuse terms that no month could be judged by: once on record they could not be taken back."""
+    if not isinstance(fact, facts.TermsAdopted):
+        return
+    try:
+        ZoneInfo(read_terms(fact.contract, fact.effective_from_us, fact.terms).zone)
+    except TermsError as error:
+        raise FactError(str(error)) from error
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        zone = fact.terms.get("timezone")
+        raise FactError(f"terms of {fact.contract}: {zone!r} is no time zone such as Asia/Jakarta") from error
 
 
 def numbered(source: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
@@ -25,6 +26,8 @@ from monitor.ledger.incidents_view import contractual
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
 
+# (statements made, statements to be made)
+Progress = Callable[[int, int], None]
 Evidence = Mapping[SourceKey, Sequence[OutcomeSpan]]
 
 
@@ -64,6 +67,8 @@ class Months:
         partner: str | None = None,
         service: str | None = None,
         version: int | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> list[Statement]:
         """The statements of a month, of all partners and services or of those named, ordered by their ids.
 
@@ -72,11 +77,14 @@ class Months:
         where no terms are in force in it.
         """
         found: list[Statement] = []
-        for owner, of in self.record.agreements.pairs():
-            if partner in {None, owner} and service in {None, of}:
-                ground = self.ground(month, owner, of, version)
-                if ground is not None:
-                    found.append(self.statement(ground))
+        pairs = self.record.agreements.pairs()
+        chosen = [pair for pair in pairs if partner in {None, pair[0]} and service in {None, pair[1]}]
+        for number, (owner, of) in enumerate(chosen, 1):
+            ground = self.ground(month, owner, of, version)
+            if ground is not None:
+                found.append(self.statement(ground))
+            if progress is not None:
+                progress(number, len(chosen))
         return found
 
     def ground(self, month: Month, partner: str, service: str, version: int | None = None) -> Ground | None:
@@ -173,6 +181,7 @@ class Months:
             filed_us=self.claims(ground),
             deadline_us=self.claim_deadline_us(ground),
             final=ground.version > 0,
+            applied=self.applied(ground) is not None,
         )
         claim, filed_us = claim_status(figures, claims, self.now_us)
         status = figures.status if not ground.version else Status.FINAL if ground.latest else Status.SUPERSEDED
@@ -228,28 +237,44 @@ class Months:
         claims = (r.fact for r in self.record.book.claims)
         return tuple(c.at_us for c in claims if (c.partner, c.service, c.month) == ours and c.at_us >= since_us)
 
+    def applied(self, ground: Ground) -> str | None:
+        """The invoice against which the month's credit was set off; after a restatement that raised it, the
+        difference. None where it was not.
+        """
+        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        ours = (ground.partner, ground.service, str(ground.month))
+        facts = (r.fact for r in self.record.book.applied)
+        found = (f.invoice for f in facts if (f.partner, f.service, f.month) == ours and f.at_us >= since_us)
+        return next(found, None)
+
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""
-        found: list[Run] = []
-        stated: list[str] = []
         evidence, _verdicts = self._sweep_of(ground)
-        for source, spans in evidence.items():
-            for span in spans:
-                if span.outcome is Outcome.FAIL and span.start_us <= outage.start_us < span.end_us:
-                    run = self._failing_run(source, Span(span.start_us, span.end_us), ground.arrival)
-                    if run is None:
-                        stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
-                    else:
-                        found.append(run)
-        if found:
-            return failure_text(min(found, key=lambda run: (run.start_us, run.check, run.location)))
-        return min(stated, default=None)
+        stated: list[str] = []
+        first: Run | None = None
+        for span, source in sorted(_failing_at(evidence, outage.start_us)):
+            if first is not None and (first.start_us, first.source) <= (span.start_us, source):
+                break  # no run of a span that comes later is earlier
+            run = self._failing_run(source, span, ground.arrival)
+            if run is None:
+                stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
+            elif first is None or (run.start_us, run.source) < (first.start_us, first.source):
+                first = run
+        return min(stated, default=None) if first is None else failure_text(first)
 
     def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
         if arrival is None:
             return self.reader.first_failure(source, within)
         known = self.reader.runs_known(source, within, arrival)
         return next((run for run in known if run.outcome is Outcome.FAIL), None)
+
+
+def _failing_at(evidence: Evidence, at_us: int) -> Iterable[tuple[Span, SourceKey]]:
+    """The spans in which a source fails at an instant."""
+    for source, spans in evidence.items():
+        position = bisect_right(spans, at_us, key=lambda span: span.start_us) - 1
+        if position >= 0 and spans[position].outcome is Outcome.FAIL and at_us < spans[position].end_us:
+            yield Span(spans[position].start_us, spans[position].end_us), source
 
 
 def _raises(ground: Ground) -> bool:
@@ -291,7 +316,7 @@ def _imported(record: Record, service: str, period: Span) -> bool:
     touching = [w.imported for w in book.windows.values() if _touches(w.fact.span, period)]
     touching += [r.imported for r in book.exclusions.values() if r.fact.span.overlaps(period)]
     touching += [r.imported for r in book.adjudications.values() if r.fact.span.overlaps(period)]
-    return bool(lists & record.imported_lists(service)) or any(touching)
+    return bool(lists & record.imported_at.get(service, frozenset())) or any(touching)
 
 
 def _touches(span: Span, period: Span) -> bool:

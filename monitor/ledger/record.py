@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
@@ -41,12 +41,16 @@ class Basis:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The counted decisions of a ledger up to an entry."""
+    """The counted decisions of a ledger up to an entry. `closed` holds the closes by partner, service and month,
+    `imported_at` the instants of the check lists of each service that were imported.
+    """
 
     entries: tuple[Entry, ...]
     book: Book
     lists: dict[str, list[CheckList]]
     agreements: Agreements
+    closed: Mapping[tuple[str, str, str], Sequence[tuple[Entry, Close]]]
+    imported_at: Mapping[str, frozenset[int]]
 
     @property
     def size(self) -> int:
@@ -60,13 +64,11 @@ class Record:
 
     def closes(self, partner: str, service: str, month: str) -> list[tuple[Entry, Close]]:
         """The closes of a month in the order of their versions."""
-        ours = (partner, service, month)
-        return [(entry, fact) for entry, fact in self.all_closes() if (fact.partner, fact.service, fact.month) == ours]
+        return list(self.closed.get((partner, service, month), ()))
 
     def all_closes(self) -> list[tuple[Entry, Close]]:
         """Every close this ledger made, in order. One that was imported closes nothing here."""
-        own = (entry for entry in self.entries if entry.origin is not Origin.IMPORTED)
-        return [(entry, entry.fact) for entry in own if isinstance(entry.fact, Close)]
+        return sorted((found for of_month in self.closed.values() for found in of_month), key=lambda pair: pair[0].seq)
 
     @property
     def checkpoint(self) -> str | None:
@@ -75,16 +77,6 @@ class Record:
             if isinstance(entry.fact, CheckpointSigned) and entry.origin is not Origin.IMPORTED:
                 return entry.fact.note
         return None
-
-    def imported_lists(self, service: str) -> set[int]:
-        """The instants of the check lists of a service that were imported."""
-        return {
-            entry.fact.at_us
-            for entry in self.entries
-            if isinstance(entry.fact, ChecksAdopted)
-            and entry.fact.list.service == service
-            and entry.origin is Origin.IMPORTED
-        }
 
 
 def read_record(reader: Reader, configured: Agreements, *, before_seq: int | None = None) -> Record:
@@ -102,7 +94,26 @@ def record_of(entries: Sequence[Entry], configured: Agreements) -> Record:
         book=book,
         lists=check_lists(entry.fact for entry in counted),
         agreements=adopted((entry.fact for entry in counted), configured),
+        closed=_closed(entries),
+        imported_at=_imported_at(entries),
     )
+
+
+def _closed(entries: Iterable[Entry]) -> dict[tuple[str, str, str], list[tuple[Entry, Close]]]:
+    found: dict[tuple[str, str, str], list[tuple[Entry, Close]]] = {}
+    for entry in entries:
+        fact = entry.fact
+        if isinstance(fact, Close) and entry.origin is not Origin.IMPORTED:
+            found.setdefault((fact.partner, fact.service, fact.month), []).append((entry, fact))
+    return found
+
+
+def _imported_at(entries: Iterable[Entry]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for entry in entries:
+        if isinstance(entry.fact, ChecksAdopted) and entry.origin is Origin.IMPORTED:
+            found.setdefault(entry.fact.list.service, set()).add(entry.fact.at_us)
+    return {service: frozenset(instants) for service, instants in found.items()}
 
 
 def _counts(entry: Entry, book: Book) -> bool:

@@ -18,6 +18,7 @@ from monitor.core.wire import FactError
 from monitor.storage import Acknowledged, Counts, OutboxRow, StoreError
 from monitor.storage.checksum import wrong_rows
 from monitor.storage.errors import mapped
+from monitor.storage.questions import FIRST_FAILURE, SPANS_OF_SERVICE
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
 
@@ -26,6 +27,7 @@ PAGE_ROWS = 1000
 # Service, check, location, disputed -> the id of the source's row. Ids are for ever, so what is known stays true.
 SourceIds = dict[tuple[str, str, str, bool], int]
 
+_OUTCOMES = {outcome.value: outcome for outcome in Outcome}
 _RUN = tuple(RUNS.c[name] for name in RUN_COLUMNS)
 _ENTRY = (
     ENTRIES.c.seq,
@@ -212,14 +214,10 @@ class SqlReader:
 
     def first_failure(self, source: SourceKey, within: Span) -> Run | None:
         """The earliest failing run of a source stamped in the span."""
-        return self._one_run(
-            source,
-            lambda query: query.where(
-                RUNS.c.start_us >= within.start_us,
-                RUNS.c.start_us < within.end_us,
-                RUNS.c.outcome == Outcome.FAIL.value,
-            ).order_by(RUNS.c.start_us),
-        )
+        held = self._source_id(source)
+        asked = {"held": held, "first": within.start_us, "last": within.end_us}
+        rows = self._tuples(FIRST_FAILURE, asked) if held is not None else []
+        return read_run(rows[0], source) if rows else None
 
     def stated(self, source: SourceKey, within: Span, *, disputed: bool = False) -> Iterator[StatedSpan]:
         """Stated spans of a source that overlap the span, by start, end and outcome."""
@@ -244,9 +242,14 @@ class SqlReader:
 
     def spans(self, service: str, within: Span) -> dict[SourceKey, list[OutcomeSpan]]:
         """Derived outcome spans that overlap the span (unclipped), by source, by start."""
-        with self.snapshot() as frozen:
-            found = {source: frozen.spans_of(source, within) for source in frozen.sources(service)}
-        return {source: spans for source, spans in found.items() if spans}
+        found: dict[SourceKey, list[OutcomeSpan]] = {}
+        if within.end_us <= within.start_us:
+            return found
+        asked = {"service": service, "first": within.start_us, "last": within.end_us}
+        for check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
+            spans = found.setdefault(SourceKey(service, check, location), [])
+            spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
+        return found
 
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
@@ -329,9 +332,9 @@ class SqlReader:
                 with self._engine.connect() as connection:
                     yield connection
 
-    def _tuples(self, query: Select[Any]) -> list[Any]:
+    def _tuples(self, query: Select[Any], asked: Mapping[str, Any] | None = None) -> list[Any]:
         with self._connect() as connection:
-            return list(connection.execute(query).all())
+            return list(connection.execute(query, asked).all())
 
     def _row(self, query: Select[Any]) -> RowMapping | None:
         with self._connect() as connection:

@@ -394,6 +394,7 @@ EVENT_LOOP_LAG_SECONDS = Family(
 BACKGROUND_TASK_RESTARTS_TOTAL = Family(
     "sla_background_task_restarts_total", COUNTER, ("task",), "Background tasks that died and were restarted."
 )
+CLOCK_OFFSET_SECONDS = Family("sla_clock_offset_seconds", GAUGE, _NONE, "Local clock minus reference clock.")
 LOG_MESSAGES_TOTAL = Family("sla_log_messages_total", COUNTER, ("level",), "Log records emitted.")
 METRICS_COLLECTION_DURATION_SECONDS = Family(
     "sla_metrics_collection_duration_seconds", GAUGE, _NONE, "Time taken to render the previous exposition."

@@ -310,6 +310,8 @@ def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:
     yield _histogram(names.SCHEDULER_LAG_SECONDS, [((), daemon.scheduler_lag)])
     yield _gauge(names.RUNS_IN_FLIGHT, [((), float(daemon.runs_in_flight))])
     yield _gauge(names.EVENT_LOOP_LAG_SECONDS, [((), _seconds(daemon.loop_lag_us))])
+    if daemon.clock_offset_us is not None:
+        yield _gauge(names.CLOCK_OFFSET_SECONDS, [((), _seconds(daemon.clock_offset_us))])
     yield _counter(
         names.BACKGROUND_TASK_RESTARTS_TOTAL,
         (((task,), count) for task, count in sorted(daemon.task_restarts.items())),

@@ -220,7 +220,7 @@ class LedgerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSample:
-    """The process itself."""
+    """The process itself. `clock_offset_us`: the system's clock minus what keeps it right, None if nothing does."""
 
     version: str
     revision: str
@@ -229,6 +229,7 @@ class DaemonSample:
     runs_in_flight: int
     scheduler_lag: Tally
     loop_lag_us: int = 0
+    clock_offset_us: int | None = None
     reload_ok: bool = True
     reload_success_us: int | None = None
     evaluation_us: int | None = None

@@ -39,7 +39,8 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None.
+    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None; `unreadable` the one
+    while the ledger cannot be read yet either (None: whenever it is not ready): a store that takes nothing is read.
 
     `metrics` takes the request's Accept header and gives the exposition with its content type; `status` gives the
     document of `monitor.web.status`. `damage` says why the ledger is only read, None while it is sound; what can be
@@ -52,6 +53,11 @@ class Handed:
     status: Callable[[], Awaitable[Mapping[str, Any]]]
     damage: Callable[[], str | None] = lambda: None
     checkpoint: Callable[[], str | None] = lambda: None
+    unreadable: Callable[[], str | None] | None = None
+
+    def why_unreadable(self) -> str | None:
+        """Why the status cannot be shown, None if it can."""
+        return (self.unreadable or self.not_ready)()
 
 
 _HANDED = web.AppKey("handed", Handed)
@@ -174,7 +180,7 @@ def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str]) -> web
 async def _landing(request: web.Request) -> web.Response:
     handed, landing = request.app[_HANDED], request.app[_LANDING]
     reason = handed.not_ready()
-    status = None if reason else await handed.status()
+    status = None if handed.why_unreadable() or handed.damage() else await handed.status()
     text = landing.render(version=handed.version, not_ready=reason, status=status, checkpoint=handed.checkpoint())
     return web.Response(
         text=text,
@@ -201,7 +207,7 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _status(request: web.Request) -> web.Response:
     handed = request.app[_HANDED]
-    reason = handed.not_ready()
+    reason = handed.why_unreadable()
     if reason is not None and handed.damage() is None:
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}", {})
     try:

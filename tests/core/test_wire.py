@@ -213,6 +213,18 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         {"type": "claim", "partner": "acme", "service": "portal", "month": "2026-04", "at": AT, "by": "acme"},
     ),
     (
+        facts.CreditApplied(partner="acme", service="portal", month="2026-04", invoice="INV-7", at_us=AT_US, by="sari"),
+        {
+            "type": "credit_applied",
+            "partner": "acme",
+            "service": "portal",
+            "month": "2026-04",
+            "invoice": "INV-7",
+            "at": AT,
+            "by": "sari",
+        },
+    ),
+    (
         facts.TermsAdopted(
             contract="mitra", effective_from_us=AT_US, terms={"a": [1, None, True, {"b": "c"}]}, agreed="yes"
         ),
@@ -394,6 +406,7 @@ OPTIONAL = {
     "adjudication": {"agreed_by", "by", "evidence", "note"},
     "annulment": {"by", "note"},
     "claim": {"by"},
+    "credit_applied": {"by"},
     "terms": {"agreed"},
     "subscription": {"from", "until"},
     "retired": {"check", "by"},

@@ -14,6 +14,7 @@ from monitor.ledger.command import (
     Adjudicate,
     AnnounceMaintenance,
     Annul,
+    ApplyCredit,
     CancelMaintenance,
     CloseMonth,
     Command,
@@ -64,6 +65,7 @@ EXAMPLES: tuple[Command, ...] = (
     Adjudicate(service="portal", start_us=1, end_us=2, verdict=Ruling.UP, evidence="log"),
     Annul(service="portal", check="login", location="jkt-1", start_us=1, end_us=2, note="our fault"),
     FileClaim(partner="acme", service="portal", month="2026-04"),
+    ApplyCredit(partner="acme", service="portal", month="2026-04", invoice="INV-7"),
     CloseMonth(partner="acme", service="portal", month="2026-04", restate_reason="late runs"),
     OpenIncident(
         service="portal",

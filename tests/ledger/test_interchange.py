@@ -424,7 +424,9 @@ def test_every_fact_of_a_ledger_survives_the_file(make: Callable[[str], SqlStore
             inputs={"a": [1, {"b": None}]},
             by="x",
         ),
-        TermsAdopted(contract="c", effective_from_us=at, terms={"z": 1, "a": {"y": [], "b": True}}),
+        TermsAdopted(
+            contract="c", effective_from_us=at, terms={"timezone": "UTC", "credits": [], "collective_leave": True}
+        ),
     ]
     store.commit(own(*facts))
     take(other, exported(store))
