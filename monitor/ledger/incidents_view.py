@@ -194,7 +194,7 @@ def _stated(state: State, start_us: int, readings: Iterable[Reading], zone: tzin
     }
 
 
-def review(record: Record, basis: Basis, partner: str, period: Span, as_of_us: int) -> dict[str, Any]:
+def review(record: Record, basis: Basis, partner: str, service: str, period: Span, as_of_us: int) -> dict[str, Any]:
     """A partner's incidents over a period (the yearly review, CONTRACT 7.1): how many were reported at each priority,
     and how many of their clocks were met, breached, or still run.
     """
@@ -202,7 +202,7 @@ def review(record: Record, basis: Basis, partner: str, period: Span, as_of_us: i
     counted: dict[str, dict[str, Any]] = {}
     for state in desk.book.states.values():
         start_us = dict(state.pairs).get(partner)
-        if start_us is None or not period.contains(start_us):
+        if state.service != service or start_us is None or not period.contains(start_us):
             continue
         row = counted.setdefault(
             state.priority.value,

@@ -46,6 +46,7 @@ from monitor.ledger.incidents_view import Desk, board, lines, of_outages, review
 from monitor.ledger.incoming import ImportRefusedError
 from monitor.ledger.interchange import export, import_
 from monitor.ledger.verify import verify
+from monitor.ledger.yearly import yearly
 from monitor.storage.opening import open_store
 from tests.core.examples import WIB, at, subscription, terms
 from tests.ledger.keeping import APRIL, END, START, Keeper, kept, watched_april
@@ -423,9 +424,11 @@ def test_a_statement_shows_the_partners_own_clocks_and_a_close_keeps_them(tmp_pa
         )
         keeper.given(AcknowledgeIncident(incident="i-2", at_us=at("2026-04-06T13:00:00")), over_closed=True)
         assert keeper.statement(1).document == issued
-        counted = review(keeper.months().record, keeper.basis, "acme", Span(START, END), keeper.now_us)
+        counted = review(keeper.months().record, keeper.basis, "acme", "portal", Span(START, END), keeper.now_us)
         assert counted["P1"]["reported"] == 1
         assert counted["P1"]["resolution"]["met"] == 1
+        (reviewed,) = yearly(keeper.months(), 2026)["reviews"]
+        assert reviewed["incidents"] == counted
 
 
 def test_incidents_go_through_a_file_and_back(keeper: Keeper, tmp_path: Path) -> None:
