@@ -229,7 +229,7 @@ class Recorder:
         if committed is not None:
             self._recovered()
             if gap is not None:
-                _log.warning("gap recorded", **gap.document())
+                _log.warning("gap recorded", runs=gap.runs, from_us=gap.from_us, to_us=gap.to_us)
             self._on_committed(committed)
         return bool(owing)
 
@@ -320,7 +320,7 @@ class Recorder:
 
     def _drop(self, run: Run) -> None:
         if self._gap is None:
-            _log.error("runs dropped, the buffer is full", held_runs=self.pending, first=format_instant(run.start_us))
+            _log.error("runs dropped", held_runs=self.pending, first=format_instant(run.start_us))
         self.stats.dropped_runs += 1
         self._gap = _joined(self._gap, Gap(runs=1, from_us=run.start_us, to_us=run.start_us))
 

@@ -17,7 +17,7 @@ from monitor.ledger.decide import Refused
 from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "ping")
+KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "erase", "ping")
 
 
 class Decides(Protocol):
@@ -32,6 +32,13 @@ class ReplacesKey(Protocol):
 
     def __call__(self, *, by: str, lost: bool, note: str | None = None) -> Awaitable[str]:
         """Put a new signing key in the place of the one in force; its public line."""
+
+
+class Erases(Protocol):
+    """`Daemon.erase`."""
+
+    def __call__(self, reference: str, *, by: str, note: str | None = None) -> Awaitable[Refused | None]:
+        """Erase personal data: gone when this returns."""
 
 
 class Commands:
@@ -51,11 +58,13 @@ class Commands:
         backups: Backups,
         reload: Callable[[Insistence | None], Awaitable[Reread]],
         replace_key: ReplacesKey,
+        erase: Erases,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
         self._backups = backups
         self._replace_key = replace_key
+        self._erase = erase
         self._reload = reload
         self._not_ready = not_ready
 
@@ -73,6 +82,8 @@ class Commands:
                 return {"reloaded": True, "kept": list(done.kept)} if done.why is None else {"refused": done.why}
             case "replace key":
                 return await self._replaced(request, login)
+            case "erase":
+                return await self._erased(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
@@ -88,14 +99,19 @@ class Commands:
         return {"begun": path}
 
     async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
-        by, note = request.get("by") or login, request.get("note")
-        if not isinstance(by, str) or not isinstance(note, str | None):
-            msg = "by and note are texts"
-            raise CommandError(msg)
+        by, note = _author_and_note(request, login)
         try:
             return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
         except (KeyFileError, StoreError) as error:
             return {"error": str(error)}
+
+    async def _erased(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = _author_and_note(request, login)
+        try:
+            refused = await self._erase(str(request.get("of")), by=by, note=note)
+        except StoreError as error:
+            return {"error": str(error)}
+        return {"erased": True} if refused is None else {"refused": refused.reason}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")
@@ -126,3 +142,11 @@ def _insistence(request: Mapping[str, Any], login: str) -> Insistence | None:
         msg = "by is a name"
         raise ValueError(msg)
     return Insistence(by=named or login, reason=reason.strip())
+
+
+def _author_and_note(request: Mapping[str, Any], login: str) -> tuple[str, str | None]:
+    by, note = request.get("by") or login, request.get("note")
+    if not isinstance(by, str) or not isinstance(note, str | None):
+        msg = "by and note are texts"
+        raise CommandError(msg)
+    return by, note

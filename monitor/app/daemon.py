@@ -37,6 +37,7 @@ from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
+from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding
 from monitor.notify.log import NAME as LOG
@@ -48,7 +49,7 @@ from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.rounds import Rounds, Verification
 from monitor.storage import Committed, Store, StoreDamagedError, StoreError, Unit
-from monitor.storage.opening import open_store, sqlite_path
+from monitor.storage.opening import open_store, personal_files, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
@@ -160,6 +161,20 @@ class Daemon:
                 await self.rounds.once()
         return done
 
+    async def erase(self, reference: str, *, by: str, note: str | None = None) -> Refused | None:
+        """Erase personal data: gone when this returns None. StoreError where the store cannot."""
+        self._refuse_if_damaged("erase from")
+        files = personal_files(self.options.store, base=self.options.base)
+
+        def make(store: Store) -> tuple[Unit | None, Refused | None]:
+            unit = erasure(store, files, reference, now_us=self.clock.now_us(), by=by, note=note)
+            return (None, unit) if isinstance(unit, Refused) else (unit, None)
+
+        refused: Refused | None = await self.recorder.ask(make)
+        if refused is None:
+            await self._write(lambda: files.erase(reference))
+        return refused
+
     async def read(self, call: Callable[[Months], T]) -> T:
         """Ask the ledger as it stands, where reading may take its time."""
         now_us = self.clock.now_us()
@@ -172,6 +187,7 @@ class Daemon:
         A service that is not UP keeps its list and its checks, unless somebody insists and says why (CONTRACT 2.3);
         the services that keep theirs are answered. Store, location and pages stay until the daemon is started anew.
         """
+        self._refuse_if_damaged("adopt a configuration in")
         async with self._reloading:
             wanted = Options.of(settings)
             not_up = await self._changing_while_not_up(wanted)
@@ -214,6 +230,9 @@ class Daemon:
             raise
         self._why_not = None
         self.heart.ready()
+        if self.damage is not None:
+            _log.error("serving without writing", store=self.store.target, pages=self.listen_address, why=self.damage)
+            return
         _log.info("ready", store=self.store.target, pages=self.listen_address, checks=len(self.options.plans))
 
     async def stop(self) -> None:
@@ -464,6 +483,7 @@ class Daemon:
             backups=backups,
             reload=self._reload_asked,
             replace_key=self._replace_key,
+            erase=self.erase,
             not_ready=self.not_ready,
         )
         server = Server(file.parent, commands.handle)

@@ -13,7 +13,7 @@ from monitor.cli import show
 from monitor.cli.exits import AnswerIsNoError, WrongUseError
 from monitor.cli.place import place_options
 from monitor.cli.progress import progress
-from monitor.cli.reading import open_reader, open_store
+from monitor.cli.reading import open_reader, open_store, personal_files
 
 if TYPE_CHECKING:
     from monitor.ledger.verify import Outside
@@ -47,7 +47,7 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
 
     outside = kept_outside(checkpoints, key)
     with open_reader() as reader, progress("verifying") as watch:
-        report = walk(reader, checks=checks, outside=outside, progress=watch)
+        report = walk(reader, checks=checks, outside=outside, personal=personal_files(), progress=watch)
     if json_:
         show.as_json(
             {
@@ -66,7 +66,8 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
             click.echo(str(problem))
         if report.holds:
             click.echo(f"The chain holds: {report.entries} entries, head {report.head.hash}")
-            click.echo(f"{report.checkpoints} checkpoints in it, the last over {report.covered} entries")
+            said = f"the last over {report.covered} entries" if report.checkpoints else "nothing is signed yet"
+            click.echo(f"Signed checkpoints in it: {report.checkpoints}, {said}")
         for remark in report.remarks:
             click.echo(remark)
     if not report.holds:
@@ -109,6 +110,19 @@ def accept_loss(note: str, by: str | None) -> None:
     click.echo("The ledger goes on from here; what came after is lost, and an entry says so.")
     if unsigned is not None:
         click.echo(f"Nothing signs it yet: {unsigned}")
+
+
+@command.command("erase", epilog="Example: jaga ledger erase personal:3f2a… --note 'asked for by letter of 3 May'")
+@click.argument("reference")
+@click.option("--note", help="Why, for the record; without anything personal in it.")
+@click.option("--by", help="Who decides. Default: your login.")
+@place_options
+def erase(reference: str, note: str | None, by: str | None) -> None:
+    """Erase the personal data (a reporter, a contact) that entries refer to. The chain and its figures stand."""
+    from monitor.cli.signing import erase as carry_out
+
+    carry_out(reference, by=by, note=note)
+    click.echo(f"erased {reference}")
 
 
 def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:

@@ -20,6 +20,7 @@ from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.storage import Reader, Store, opening
+from monitor.storage.personal import PersonalFiles
 
 if TYPE_CHECKING:
     from monitor.sealing import checkpoints as sealing
@@ -93,6 +94,12 @@ def sealing_place() -> sealing.Place:
         assert where.store is not None, "without a configuration the store is named"
         return place_of(where.store, base=Path.cwd())
     return place_of(found.store, base=found.base, key=found.signing_key, origin=found.origin)
+
+
+def personal_files() -> PersonalFiles:
+    """The personal data beside the verb's store."""
+    url, base = _address()
+    return opening.personal_files(url, base=base)
 
 
 @contextmanager

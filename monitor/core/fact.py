@@ -337,6 +337,17 @@ class LossAccepted:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalErased:
+    """The personal data that entries refer to as `of` is erased; the reference stays, and says nothing any more."""
+
+    TYPE: ClassVar[str] = "erasure"
+    of: str
+    at_us: int
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -360,4 +371,5 @@ Fact = (
     | KeyAdopted
     | CheckpointSigned
     | LossAccepted
+    | PersonalErased
 )

@@ -27,6 +27,7 @@ from monitor.core.incident_fact import (
     IncidentEvent,
 )
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
+from monitor.core.personal import REFERENCE
 from monitor.core.priority import LEVELS, ClockName, Priority
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
@@ -229,6 +230,13 @@ def _level(value: object) -> int:
     return _count(value)
 
 
+def _reference(value: object) -> str:
+    text = _text(value)
+    if not REFERENCE.fullmatch(text):
+        raise _wrong(value, "a reference to personal data: personal: and 64 hexadecimal digits")
+    return text
+
+
 def _noted(read: Callable[[str], object]) -> Form:
     """A text in one of the formats of `core.checkpoint`, kept as it is."""
 
@@ -287,6 +295,7 @@ ATTACHMENTS = Form(_attachments, lambda attached: [_write_fields(_ATTACHMENT, on
 KEY_REASON = _choice(KeyReason)
 PUBLIC_KEY = _noted(read_public_key)
 NOTE = _noted(read_note)
+PERSONAL = Form(_reference, _same)
 CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
@@ -457,6 +466,7 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         _NOTE,
     ),
     facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.PersonalErased: (Field("of", "of", PERSONAL), _AT, _BY, _NOTE),
     facts.LossAccepted: (
         _AT,
         Field("entries", "entries", COUNT),

@@ -228,6 +228,9 @@ class Reader(Protocol):
     def counts(self) -> Counts:
         """How much there is."""
 
+    def size_bytes(self) -> int:
+        """How large it is, known without reading it."""
+
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
 

@@ -304,6 +304,11 @@ class SqlReader:
             row = connection.execute(select(*counted, LEDGER.c.schema_version.label("schema"))).mappings().one()
             return Counts(**row, size_bytes=self._backend.size_bytes(connection))
 
+    def size_bytes(self) -> int:
+        """How large it is, known without reading it."""
+        with self._connect() as connection:
+            return self._backend.size_bytes(connection)
+
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
         return self._backend.acknowledged()

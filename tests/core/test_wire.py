@@ -382,6 +382,10 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
     ),
     (facts.CheckpointSigned(note=SOFA, at_us=AT_US), {"type": "checkpoint", "at": AT, "note": SOFA}),
     (
+        facts.PersonalErased(of="personal:" + "0f" * 32, at_us=AT_US, by="ops", note="asked for by letter"),
+        {"type": "erasure", "of": "personal:" + "0f" * 32, "at": AT, "by": "ops", "note": "asked for by letter"},
+    ),
+    (
         facts.LossAccepted(at_us=AT_US, entries=7, arrival=90, checkpoint=SOFA, by="ops", note="the disk died"),
         {
             "type": "loss",
@@ -436,6 +440,7 @@ OPTIONAL = {
     "key": {"replaces", "endorsed", "by", "note"},
     "checkpoint": set(),
     "loss": {"checkpoint", "by", "note"},
+    "erasure": {"by", "note"},
 }
 
 
@@ -530,6 +535,7 @@ for _ in range(MAX_DEPTH):
         ("clock_step", "delta_us", 2**53, f"is {2**53}, expected a whole number below 2^53"),
         ("clock_step", "delta_us", "5", "is '5', expected a whole number below 2^53"),
         ("close", "inputs", [], "is [], expected an object"),
+        ("erasure", "of", "personal:1", "is 'personal:1', expected a reference to personal data"),
         ("key", "key", "a+b", "cannot be read: a key is NAME+ID+BASE64 of an Ed25519 key"),
         ("key", "endorsed", "text", "cannot be read: a note is a text, an empty line, and lines with signatures"),
         ("checkpoint", "note", POEM, "cannot be read: a checkpoint has three lines, origin, size and root; this has 2"),
