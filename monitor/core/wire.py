@@ -435,7 +435,7 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("found", "found_us", _optional(INSTANT), None),
         Field("summary", "summary", _optional(TEXT), None),
         Field("channel", "channel", _optional(TEXT), None),
-        Field("reporter", "reporter", _optional(TEXT), None),
+        Field("reporter", "reporter", _optional(PERSONAL), None),
         Field("pieces", "pieces", _or_empty(TEXTS, {}), {}),
         Field("missing", "missing", _or_empty(IDS, ()), ()),
         Field("attachments", "attachments", _or_empty(ATTACHMENTS, ()), ()),

@@ -6,9 +6,8 @@ preview is the same call whose facts are not committed.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 
 from monitor.core import fact as facts
 from monitor.core.availability import floor_text
@@ -48,13 +47,12 @@ from monitor.storage import OutboxRow
 class Decided:
     """The facts to record, in order, and remarks for whoever decided: what will not qualify and why.
 
-    `outbox` are the messages they call for, `marks` what is kept beside the chain; all go in one transaction.
+    `outbox` are the messages they call for, in the same transaction.
     """
 
     facts: tuple[Fact, ...]
     remarks: tuple[str, ...] = ()
     outbox: tuple[OutboxRow, ...] = ()
-    marks: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -145,7 +143,7 @@ class _Desk:
         decided = decide_incident(self.months, command, by=self.by)
         if isinstance(decided, Illegal):
             raise _refuse(decided.reason)
-        return Decided(facts=decided.facts, remarks=decided.remarks, outbox=decided.outbox, marks=decided.marks)
+        return Decided(facts=decided.facts, remarks=decided.remarks, outbox=decided.outbox)
 
     def announce(self, command: AnnounceMaintenance) -> Decided:
         first = self.span(command.start_us, command.end_us)

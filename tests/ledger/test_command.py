@@ -34,13 +34,11 @@ from monitor.ledger.incidents_command import (
     ChangePriority,
     CloseIncident,
     ConveneCall,
-    EraseReporter,
     EscalateIncident,
     FixIncident,
     OpenIncident,
     PauseIncident,
     ReopenIncident,
-    Reporter,
     ResumeIncident,
     SendPlan,
     SupplyIncident,
@@ -72,7 +70,8 @@ EXAMPLES: tuple[Command, ...] = (
         priority=Priority.P1,
         summary="down",
         partner="acme",
-        reporter=Reporter(name="Rina", email="rina@example.id"),
+        reporter="personal:" + 64 * "1",
+        identity=("name", "email"),
         pieces={"actual": "error 500"},
         attachments=(Attachment(name="a.png", media_type="image/png", size_bytes=7, digest="sha256:02"),),
         at_us=5,
@@ -90,7 +89,6 @@ EXAMPLES: tuple[Command, ...] = (
     EscalateIncident(incident="i-1", reason=EscalationReason.STALLED_PROGRESS, note="nothing for a day"),
     SendPlan(incident="i-1", note="plan"),
     ConveneCall(incident="i-1", note="at 10"),
-    EraseReporter(incident="i-1"),
 )
 
 
