@@ -39,6 +39,7 @@ from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
+from monitor.ledger.retention import expire
 from monitor.ledger.standing import ServiceStanding
 from monitor.notify.log import NAME as LOG
 from monitor.notify.log import LogChannel
@@ -47,6 +48,7 @@ from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
 from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
+from monitor.sealing.hours import Hours
 from monitor.sealing.rounds import Rounds, Verification
 from monitor.storage import Committed, Store, StoreDamagedError, StoreError, Unit
 from monitor.storage.opening import open_store, personal_files, sqlite_path
@@ -297,6 +299,7 @@ class Daemon:
             ("sealing", self._with_sealing),
             ("closing of months", self._with_closing),
             ("messages", self._with_messages),
+            ("sealing of hours", self._with_hours),
             ("schedule", self._with_schedule),
         )
 
@@ -526,6 +529,21 @@ class Daemon:
             ask=self.recorder.ask,
         )
         task = self.supervisor.start("dispatcher", dispatcher.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_hours(self) -> AsyncIterator[None]:
+        hours = Hours(
+            self.clock,
+            read=lambda call: self._read(lambda: call(self.store)),
+            write=lambda unit: self.recorder.ask(lambda _store: (unit, None)),
+            expire=lambda: self.read(lambda months: expire(months, self.options.retention_us)),
+        )
+        task = self.supervisor.start("sealing of hours", hours.run)
         try:
             yield
         finally:

@@ -12,6 +12,7 @@ from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
 from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
+from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
 
@@ -38,6 +39,7 @@ class Options:
     opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
+    retention_us: int = RETENTION_US
 
     @staticmethod
     def of(settings: Settings) -> Options:
@@ -52,6 +54,7 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
             opening=settings.opening,
         )

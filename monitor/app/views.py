@@ -62,6 +62,7 @@ class Views:
     last_entry_us: int | None = None
     reload_ok: bool = True
     reloaded_us: int | None = None
+    _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
 
@@ -142,6 +143,7 @@ class Views:
             ),
             services=samples.service_samples(found, totals),
             months=() if months is None else samples.month_samples(months, found),
+            statements=() if months is None else self._statements.of(months),
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
             incidents=None if months is None else incidents_sample(months),

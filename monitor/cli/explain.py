@@ -11,6 +11,7 @@ from monitor.cli.place import place_options
 from monitor.cli.reading import reading
 from monitor.core.calendar import Month
 from monitor.ledger.explain import explain, matches_issued
+from monitor.ledger.retention import gone
 from monitor.telemetry.escaping import escape
 
 
@@ -25,7 +26,9 @@ def command(partner: str, month: str, service: str | None, json_: bool) -> None:
     with reading() as months:
         statements = months.statements(Month.parse(month), partner, service)
         explained = {
-            found.document["statement"]: explain(found, months.basis.zone(found.figures.terms.zone))
+            found.document["statement"]: explain(
+                found, months.basis.zone(found.figures.terms.zone), list(gone(months, found.ground))
+            )
             for found in statements
         }
         differing = [found.document["statement"] for found in statements if not matches_issued(found)]

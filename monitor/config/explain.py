@@ -38,6 +38,7 @@ def effective(settings: Settings) -> dict[str, Any]:
     """The same as plain data."""
     return {
         "store": confidential.shown_text(settings.store),
+        "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": {"listen": listen_text(settings.listen)},
         "metrics": {"expose_money": settings.expose_money},

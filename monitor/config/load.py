@@ -82,6 +82,7 @@ class _Loader:
         settings = Settings(
             base=self._base,
             store=root.store,
+            retention_us=root.retention,
             location=root.location.id,
             controls=self._controls(root.location),
             listen=root.web.listen,

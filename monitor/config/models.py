@@ -336,6 +336,10 @@ class Root(Model):
     """The whole file."""
 
     store: Store = Field(default="sqlite:///var/jaga/ledger.db", description="Where the ledger is.")
+    retention: Duration = Field(
+        default=400 * DAY_US,
+        description="How long the runs of closed months are kept; what each hour said is kept for ever.",
+    )
     location: Location
     web: Web = Web()
     metrics: Metrics = Metrics()

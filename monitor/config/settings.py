@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
+from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
 from monitor.detector.incidents import Opening
 from probes.secret import lookup
@@ -57,6 +58,7 @@ class Settings:
 
     base: Path
     store: str = field(repr=False)  # may hold a literal password
+    retention_us: int = 400 * DAY_US
     location: str
     controls: tuple[str, ...]
     listen: tuple[str, int]

@@ -279,6 +279,20 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The runs stamped in an hour (UTC) were sealed: `root` is the Merkle root over the leaves of `segments` segments
+    with `runs` runs in all, in the order of their services and numbers. An hour is sealed again when runs come late.
+    """
+
+    TYPE: ClassVar[str] = "sealed"
+    hour_us: int
+    segments: int
+    runs: int
+    root: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockStep:
     """The wall clock was seen to step by `delta_us` against the time base."""
 
@@ -365,6 +379,7 @@ Fact = (
     | Retired
     | Outage
     | Close
+    | Sealed
     | ClockStep
     | Incident
     | Delivery

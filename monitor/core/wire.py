@@ -418,6 +418,13 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("reason", "reason", _optional(TEXT), None),
         Field("credit_delta", "credit_delta", _optional(TEXT), None),
     ),
+    facts.Sealed: (
+        Field("hour", "hour_us", INSTANT),
+        Field("segments", "segments", COUNT),
+        Field("runs", "runs", COUNT),
+        Field("root", "root", TEXT),
+        _AT,
+    ),
     facts.ClockStep: (
         _AT,
         Field("delta_us", "delta_us", INTEGER),

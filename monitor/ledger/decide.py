@@ -272,6 +272,9 @@ class _Desk:
         if self.book.decision(command.of) is None:
             windows = " (a window is cancelled or finished instead)" if command.of in self.book.windows else ""
             raise _refuse(f"there is no exclusion, adjudication or annulment {command.of}{windows}")
+        if command.of in self.book.annulments:
+            undone = self.book.annulments[command.of].fact
+            self.retained(undone.service, undone.span)
         return Decided(facts=(facts.Reversal(of=command.of, at_us=self.now_us, by=self.by, note=command.note),))
 
     def adjudicate(self, command: Adjudicate) -> Decided:
@@ -312,6 +315,7 @@ class _Desk:
             raise _refuse(
                 f"{command.service} has no evidence of {command.check} at {command.location}; there is {known}",
             )
+        self.retained(command.service, span)
         annulment = facts.Annulment(
             id=self.free_id("a", command.id),
             service=command.service,
@@ -324,6 +328,13 @@ class _Desk:
             note=command.note,
         )
         return Decided(facts=(annulment,))
+
+    def retained(self, service: str, span: Span) -> None:
+        """An annulment speaks of runs: those that have expired can neither be voided nor be given back."""
+        for held in self.months.reader.segments(service, within=span, hot=False, bodies=False):
+            if held.expired:
+                hour = format_instant(held.segment.key.hour_us)
+                raise _refuse(f"the runs of {service} stamped in the hour from {hour} have expired")
 
     def claim(self, command: FileClaim) -> Decided:
         at_us = self.now_us if command.at_us is None else command.at_us

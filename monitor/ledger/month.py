@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
 from monitor.core.availability import account
 from monitor.core.calendar import Month, claim_deadline_us, deadline_from_us
-from monitor.core.check import CheckList
+from monitor.core.check import CheckList, list_in_force
 from monitor.core.exclusion import excluded_for
 from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
 from monitor.core.instant import format_instant
@@ -196,8 +196,8 @@ class Months:
                 claim=claim.value,
                 claim_filed_us=filed_us,
                 claim_deadline_us=claims.deadline_us,
-                decisions=_decisions(record, ground.service, period),
-                imported=_imported(record, ground.service, period),
+                decisions=_decisions(record, ground.partner, ground.service, period),
+                imported=_imported(record, ground.partner, ground.service, period),
                 issued_us=ground.issued_us,
                 checkpoint=record.checkpoint,
                 restates=ground.restates,
@@ -250,9 +250,11 @@ class Months:
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""
         evidence, _verdicts = self._sweep_of(ground)
+        in_force = list_in_force(ground.record.lists.get(ground.service, []), outage.start_us)
+        counted = frozenset(check.id for check in in_force.checks) if in_force else frozenset()
         stated: list[str] = []
         first: Run | None = None
-        for span, source in sorted(_failing_at(evidence, outage.start_us)):
+        for span, source in sorted(_failing_at(evidence, outage.start_us, counted)):
             if first is not None and (first.start_us, first.source) <= (span.start_us, source):
                 break  # no run of a span that comes later is earlier
             run = self._failing_run(source, span, ground.arrival)
@@ -264,14 +266,20 @@ class Months:
 
     def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
         if arrival is None:
-            return self.reader.first_failure(source, within)
-        known = self.reader.runs_known(source, within, arrival)
-        return next((run for run in known if run.outcome is Outcome.FAIL), None)
+            run = self.reader.first_failure(source, within)
+        else:
+            known = self.reader.runs_known(source, within, arrival)
+            run = next((run for run in known if run.outcome is Outcome.FAIL), None)
+        # Where the runs have gone, the one that a failing piece began with was kept.
+        kept = next((piece.first for piece in self.reader.kept(source, within) if piece.first is not None), None)
+        return min(filter(None, (run, kept)), key=lambda found: found.start_us, default=None)
 
 
-def _failing_at(evidence: Evidence, at_us: int) -> Iterable[tuple[Span, SourceKey]]:
-    """The spans in which a source fails at an instant."""
+def _failing_at(evidence: Evidence, at_us: int, checks: Container[str]) -> Iterable[tuple[Span, SourceKey]]:
+    """The spans in which a source of one of the checks fails at an instant."""
     for source, spans in evidence.items():
+        if source.check not in checks:
+            continue
         position = bisect_right(spans, at_us, key=lambda span: span.start_us) - 1
         if position >= 0 and spans[position].outcome is Outcome.FAIL and at_us < spans[position].end_us:
             yield Span(spans[position].start_us, spans[position].end_us), source
@@ -296,12 +304,14 @@ def _lists_in(record: Record, service: str, period: Span) -> list[CheckList]:
     return [entry for entry in lists if last_before <= entry.at_us < period.end_us]
 
 
-def _decisions(record: Record, service: str, period: Span) -> list[dict[str, Any]]:
-    """Adjudications and annulments that touch the month, and the reversals of anything that does."""
+def _decisions(record: Record, partner: str, service: str, period: Span) -> list[dict[str, Any]]:
+    """Adjudications and annulments that touch the month, and the reversals of anything that does. What was decided for
+    another partner alone is none of this one's business.
+    """
     book = record.book
     rulings = [r.fact for r in book.adjudications.values() if r.fact.service == service]
     annulments = [r.fact for r in book.annulments.values() if r.fact.service == service]
-    exclusions = [r.fact for r in book.exclusions.values() if service in r.fact.services]
+    exclusions = [r.fact for r in book.exclusions.values() if _covers(r.fact, partner, service, period)]
     decisions: list[Adjudication | Annulment | Exclusion] = [*rulings, *annulments, *exclusions]
     touching = [fact for fact in decisions if fact.span.overlaps(period)]
     ids = {fact.id for fact in touching}
@@ -309,14 +319,22 @@ def _decisions(record: Record, service: str, period: Span) -> list[dict[str, Any
     return [write_fact(fact) for fact in (*touching, *reversals) if not isinstance(fact, Exclusion)]
 
 
-def _imported(record: Record, service: str, period: Span) -> bool:
-    """Whether a statement of this service and month rests on imported facts."""
+def _imported(record: Record, partner: str, service: str, period: Span) -> bool:
+    """Whether a statement of this partner, service and month rests on imported facts."""
     book = record.book
     lists = {entry.at_us for entry in _lists_in(record, service, period)}
-    touching = [w.imported for w in book.windows.values() if _touches(w.fact.span, period)]
-    touching += [r.imported for r in book.exclusions.values() if r.fact.span.overlaps(period)]
-    touching += [r.imported for r in book.adjudications.values() if r.fact.span.overlaps(period)]
+    touching = [
+        w.imported for w in book.windows.values() if w.covers(partner, service) and _touches(w.fact.span, period)
+    ]
+    touching += [r.imported for r in book.exclusions.values() if _covers(r.fact, partner, service, period)]
+    touching += [r.imported for r in book.rulings(service) if r.fact.span.overlaps(period)]
     return bool(lists & record.imported_at.get(service, frozenset())) or any(touching)
+
+
+def _covers(fact: Exclusion, partner: str, service: str, period: Span) -> bool:
+    """Whether an exclusion speaks of this partner's service and month."""
+    whose = fact.partners is None or partner in fact.partners
+    return whose and service in fact.services and fact.span.overlaps(period)
 
 
 def _touches(span: Span, period: Span) -> bool:

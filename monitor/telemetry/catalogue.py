@@ -44,6 +44,7 @@ _AT = ("sla_service", "check", "location")
 _AT_REASON = ("sla_service", "check", "location", "reason")
 _MONTH = ("partner", "sla_service", "period")
 _MONTH_REASON = ("partner", "sla_service", "period", "reason")
+_STATEMENT = ("partner", "sla_service", "month")
 _SERVICE = ("sla_service",)
 _CHECK = ("sla_service", "check")
 _SERVICE_REASON = ("sla_service", "reason")
@@ -303,6 +304,24 @@ LEDGER_PERIOD_INFO = Family(
 )
 LEDGER_PERIOD_FINALIZED = Family(
     "sla_ledger_period_finalized", GAUGE, _MONTH, "Whether the figures of the period are closed to further correction."
+)
+STATEMENT_AVAILABILITY_RATIO = Family(
+    "sla_statement_availability_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final availability of each closed month, newest 13 only.",
+)
+STATEMENT_DOWNTIME_SECONDS = Family(
+    "sla_statement_downtime_seconds",
+    GAUGE,
+    _STATEMENT,
+    "Final counted downtime of each closed month, newest 13 only.",
+)
+STATEMENT_CREDIT_RATIO = Family(
+    "sla_statement_credit_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final credit share of each closed month, newest 13 only.",
 )
 CONTRACT_INFO = Family(
     "sla_contract_info",

@@ -33,6 +33,7 @@ from monitor.telemetry.snapshot import (
     PeriodSample,
     ServiceSample,
     Snapshot,
+    StatementSample,
     Tally,
 )
 
@@ -51,6 +52,7 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
     yield from _of_months(snapshot.months)
     if expose_money:
         yield from _of_money(snapshot.months)
+    yield from _of_statements(snapshot.statements)
     yield from _of_agreements(snapshot.agreements)
     yield from _of_periods(snapshot.periods)
     if snapshot.ledger is not None:
@@ -235,6 +237,13 @@ def _of_money(months: tuple[MonthSample, ...]) -> Iterator[Metric]:
         ((labels, float(m.credit_amount)) for labels, m in at if m.credit_amount is not None),
     )
     yield _gauge(names.LEDGER_FEE_RUPIAH, ((labels, float(m.fee)) for labels, m in at if m.fee is not None))
+
+
+def _of_statements(statements: tuple[StatementSample, ...]) -> Iterator[Metric]:
+    at = [((s.partner, s.service, s.month), s) for s in statements]
+    yield _gauge(names.STATEMENT_AVAILABILITY_RATIO, ((labels, float(s.availability)) for labels, s in at))
+    yield _gauge(names.STATEMENT_DOWNTIME_SECONDS, ((labels, _seconds(s.downtime_us)) for labels, s in at))
+    yield _gauge(names.STATEMENT_CREDIT_RATIO, ((labels, float(s.credit)) for labels, s in at))
 
 
 def _of_agreements(agreements: tuple[AgreementSample, ...]) -> Iterator[Metric]:

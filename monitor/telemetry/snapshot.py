@@ -156,6 +156,18 @@ class MonthSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatementSample:
+    """A closed month in its newest version; `month` as `2026-04`, shares of 1."""
+
+    partner: str
+    service: str
+    month: str
+    availability: Fraction
+    downtime_us: int
+    credit: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementSample:
     """What a partner was promised for a service: shares of 1. `tiers` are (credit percent as written, bound)."""
 
@@ -248,6 +260,7 @@ class Snapshot:
     locations: tuple[LocationSample, ...] = ()
     services: tuple[ServiceSample, ...] = ()
     months: tuple[MonthSample, ...] = ()
+    statements: tuple[StatementSample, ...] = ()
     agreements: tuple[AgreementSample, ...] = ()
     periods: tuple[PeriodSample, ...] = ()
     incidents: IncidentsSample | None = None

@@ -70,14 +70,15 @@ def test_a_checkpoint_at_the_start_and_each_hour_in_which_something_came(world: 
         assert len(notes(daemon)) == 1, "nothing came since"
         await daemon.decide(ANNOUNCE, by="sari")
         await world.clock.wait_until(START_US + 2 * HOUR + MINUTE)
-        assert [seq for seq, _ in notes(daemon)] == [first[0], first[0] + 2]
+        # Two entries came: the announcement, and the first hour sealed.
+        assert [seq for seq, _ in notes(daemon)] == [first[0], first[0] + 3]
         newest = notes(daemon)[-1][1].note
-        assert read_checkpoint(newest)[0].size == first[0] + 1
+        assert read_checkpoint(newest)[0].size == first[0] + 2
 
         assert await get(daemon, "/api/v1/checkpoint") == (200, newest)
         assert newest.split("\n", maxsplit=1)[0] in (await get(daemon, "/"))[1]
         metrics = (await get(daemon, "/metrics"))[1]
-        assert f"sla_ledger_checkpoint_size {first[0] + 1}" in metrics
+        assert f"sla_ledger_checkpoint_size {first[0] + 2}" in metrics
         assert "sla_ledger_verification_success 1.0" in metrics
         assert "sla_ledger_last_verification_timestamp_seconds" in metrics
         statements = await daemon.read(lambda months: [s.document for s in months.statements(_april())])

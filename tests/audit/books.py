@@ -124,8 +124,3 @@ def through_a_life(kept: Books, given: World, judge: Callable[[str, list[dict[st
     kept.close(month, "new evidence")
     judge("restated", kept.statements(month))
     judge("the first version, by a later export", first)
-
-
-def known(difference: str) -> bool:
-    """A statement may name a check that was out of force as an outage's first failure: see the test below."""
-    return ".first_failure: " in difference

@@ -186,9 +186,6 @@ def test_a_notice_imported_later_moves_nothing(tmp_path: Path) -> None:
 AT = "2026-05-10T00:00:00+07:00"
 
 
-@pytest.mark.xfail(
-    strict=True, reason="a statement names a failing check that is out of force: CONTRACT 2.3 does not count it"
-)
 def test_the_first_failure_is_of_a_check_in_force(tmp_path: Path) -> None:
     """`old` leaves the list on 2 April and fails on; login fails alone in force on the 10th, and is named."""
     case = reading.read(reading.FOLDER / "check_list_changed_in_an_outage.yaml")

@@ -291,6 +291,10 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         },
     ),
     (
+        facts.Sealed(hour_us=AT_US, segments=2, runs=300, root="sha256:00", at_us=AT_US),
+        {"type": "sealed", "hour": AT, "segments": 2, "runs": 300, "root": "sha256:00", "at": AT},
+    ),
+    (
         facts.ClockStep(at_us=AT_US, delta_us=-61_000_000, location="jkt-1"),
         {"type": "clock_step", "at": AT, "delta_us": -61_000_000, "location": "jkt-1"},
     ),
@@ -416,6 +420,7 @@ OPTIONAL = {
     "retired": {"check", "by"},
     "outage": {"end", "failing"},
     "close": {"by", "reason", "credit_delta"},
+    "sealed": set(),
     "clock_step": {"location"},
     # Of these an opening needs some: see below.
     "incident": {

@@ -85,7 +85,7 @@ def refused(store: SqlStore, *lines: str | bytes) -> list[str]:
         (b"[" * 500_000, "is nested more than 64 deep"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "is nested more than 64 deep"),
         (b'{"a": "\xff"}', "is no UTF-8: byte 0xff at position 8"),
-        (b'{"a": "' + b"x" * 2**20 + b'"}', "has more than 1048576 bytes"),
+        (b'{"a": "' + b"x" * 2**24 + b'"}', "has more than 16777216 bytes"),
         (b'{"a": "\n', "is no JSON: Unterminated string"),
     ],
 )
@@ -103,16 +103,16 @@ def test_brackets_within_texts_are_no_depth() -> None:
 
 
 def test_a_line_beyond_the_limit_is_one_problem_and_the_next_is_read(store: SqlStore) -> None:
-    long = b'{"a": "' + b"x" * (3 * 2**20) + b'"}'
+    long = b'{"a": "' + b"x" * (3 * 2**24) + b'"}'
     problems = refused(store, HEADER, long, '{"type":"clam"}')
-    assert problems[0] == "line 2: has more than 1048576 bytes"
+    assert problems[0] == "line 2: has more than 16777216 bytes"
     assert problems[1].startswith("line 3: type 'clam' is unknown; did you mean \"claim\"")
     assert len(problems) == 2
 
 
 def test_an_endless_line_is_read_in_pieces(store: SqlStore) -> None:
-    data = HEADER.encode() + b"\n" + b"x" * (5 * 2**20)
-    with pytest.raises(ImportRefusedError, match="line 2: has more than 1048576 bytes"):
+    data = HEADER.encode() + b"\n" + b"x" * (5 * 2**24)
+    with pytest.raises(ImportRefusedError, match="line 2: has more than 16777216 bytes"):
         import_(store, io.BytesIO(data), now_us=NOW, rebuild=lambda *_: None)
 
 

@@ -86,7 +86,7 @@ def test_an_empty_store_answers_everything(store: Store) -> None:
         0,
         0,
         0,
-        1,
+        2,
     )
     assert counts.size_bytes > 0
 
@@ -489,10 +489,10 @@ def test_a_reader_cannot_write(reader: Reader) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(store_url: str) -> None:
     store = open_store(store_url, base=Path("/"))
     with store._writer.begin() as connection:
-        connection.exec_driver_sql("UPDATE ledger SET schema_version = 2")
+        connection.exec_driver_sql("UPDATE ledger SET schema_version = 3")
     store.close()
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match="schema is version 2, this program knows up to 1") as refused:
+        with pytest.raises(StoreError, match="schema is version 3, this program knows up to 2") as refused:
             opening(store_url, base=Path("/"))
         assert "upgrade the program" in refused.value.hint
 
