@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 
 import structlog
 
+from monitor import capacity
 from monitor.app.adopt import Insistence, adoptions
 from monitor.app.backup import Backups
 from monitor.app.commands import Commands
@@ -22,6 +23,7 @@ from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
 from monitor.app.timekeeping import Timekeeper
 from monitor.app.views import Views
+from monitor.app.watchdog import Watchdog
 from monitor.clock import Clock, Step, Sync, live_clock, wall_sync
 from monitor.closing import Closing
 from monitor.config import Settings
@@ -386,10 +388,15 @@ class Daemon:
             verification=self.verification,
             logs=self._logs,
         )
+        watchdog = Watchdog(overdue_us=self.pulse.overdue_us, now_ns=self.clock.now_ns) if self._threads else None
         self.pulse.start()
+        if watchdog is not None:
+            watchdog.start()
         try:
             yield
         finally:
+            if watchdog is not None:
+                watchdog.stop()
             self.pulse.stop()
             network.close()
 
@@ -552,14 +559,24 @@ class Daemon:
 
     @asynccontextmanager
     async def _with_schedule(self) -> AsyncIterator[None]:
+        if self._threads:  # a simulated machine has no capacity to measure
+            await self._warn_of_overload(self.options)
         self.scheduler.replace(staggered(self.options.plans))
+        controls = self.supervisor.start("controls", self.runner.watch_controls)
         task = self.supervisor.start("scheduler", self.scheduler.run)
         try:
             yield
         finally:
+            controls.cancel()
             self.scheduler.stop()
             await self.scheduler.drain()
             await task
+
+    async def _warn_of_overload(self, options: Options) -> None:
+        load = await capacity.load(options.plans)
+        warning = None if load is None else load.warning()
+        if warning is not None:
+            _log.warning("more is planned than this machine can do", why=warning)
 
     # What the parts hand each other.
 

@@ -48,6 +48,10 @@ class Pulse:
             return True
         return any(begun_ns < to_ns and ended_ns > from_ns for begun_ns, ended_ns in self._stalls)
 
+    def overdue_us(self) -> int:
+        """By how much the next beat is overdue; 0 while it is not, or none is waited for."""
+        return max(0, self._clock.now_ns() - self._due_ns) // 1000 if self._timer is not None else 0
+
     def take_worst_us(self) -> int:
         """The longest delay of a beat since the last call."""
         worst_us, self._worst_us = self._worst_us, 0

@@ -92,7 +92,10 @@ class Evidence:
             by_source.setdefault(run.source, []).append(run)
         appended: list[SpanChange] = []
         for source, runs in by_source.items():
-            self._by_service.setdefault(source.service, set()).add(source)
+            known = self._by_service.setdefault(source.service, set())
+            if source not in known:  # nothing of it stands in the store but these runs: nothing has to be read for it
+                known.add(source)
+                self._tails[source] = _Tail(ALWAYS.start_us, ALWAYS.start_us, [])
             runs.sort(key=lambda run: run.start_us)
             tail = self._tails.get(source)
             if tail is None or source in touched or not tail.precedes(runs[0].start_us):

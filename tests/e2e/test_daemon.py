@@ -19,10 +19,30 @@ def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
         assert piece in said
     document = json.loads(cli("probe", "cloud/order", "--json"))
     assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
+    assert "░" in said
+    log = json.loads(cli("probe", "cloud/order", "--har"))["log"]
+    assert [entry["comment"] for entry in log["entries"]] == ["log in", "order", "clean up"]
+    assert [entry["request"]["method"] for entry in log["entries"]] == ["POST", "POST", "DELETE"]
+    assert all(entry["timings"]["wait"] > 0 for entry in log["entries"])
+    assert "rahasia" not in json.dumps(log)
+    assert "leave --json and --watch away" in cli("probe", "cloud/order", "--har", "--json", code=2)
     sample.set_mode("half")
     said = cli("probe", "cloud/order", code=1)
     assert "http_status in 'order'" in said
     assert 'did you mean "cloud/order"?' in cli("probe", "cloud/oder", code=2)
+
+
+def test_a_probe_is_watched_until_it_is_interrupted(cli: Cli, sample: Sample) -> None:
+    arguments = [str(JAGA), "probe", "cloud/health", "--watch", "--every", "0.2", "--json"]
+    process = Process.start(arguments, cli.folder, read="stdout")
+    try:
+        seen = [json.loads(process.line(lambda line: line.startswith("{")))["outcome"] for _ in range(3)]
+        sample.set_mode("most")
+        process.line(lambda line: json.loads(line)["outcome"] == "fail")
+        assert process.stop(signal.SIGINT) == 1, "the last one failed"
+    finally:
+        process.end()
+    assert seen == ["pass"] * 3
 
 
 def test_the_whole_way(cli: Cli, sample: Sample, daemon: tuple[Process, str]) -> None:
