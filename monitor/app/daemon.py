@@ -7,6 +7,7 @@ import signal
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
@@ -32,6 +33,8 @@ from monitor.core.fact import Close
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
+from monitor.detector.incidents import IncidentWatch
+from monitor.dispatcher import BATCH, Dispatcher
 from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
@@ -40,6 +43,8 @@ from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
 from monitor.ledger.retention import expire
 from monitor.ledger.standing import ServiceStanding
+from monitor.notify.log import NAME as LOG
+from monitor.notify.log import LogChannel
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
@@ -195,6 +200,10 @@ class Daemon:
             await self._adopt(options, {} if insistence is None else dict.fromkeys(not_up, insistence))
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
+            assert self.detector.incidents is not None, "a daemon watches incidents"
+            self.detector.incidents = replace(
+                self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
+            )
             self.scheduler.replace(staggered(options.plans))
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
@@ -291,6 +300,7 @@ class Daemon:
             ("commands", self._with_commands),
             ("sealing", self._with_sealing),
             ("closing of months", self._with_closing),
+            ("messages", self._with_messages),
             ("sealing of hours", self._with_hours),
             ("schedule", self._with_schedule),
         )
@@ -329,7 +339,11 @@ class Daemon:
         """Everything that can be made before the ledger is replayed, and does nothing by itself."""
         network = LiveNetwork()
         self.pulse = Pulse(self.clock, self._on_step, self.timekeeper.look)
-        self.detector = Detector(self.store, self.options.basis.agreements)
+        self.detector = Detector(
+            self.store,
+            self.options.basis.agreements,
+            incidents=IncidentWatch(self.options.basis, self.options.opening),
+        )
         self.runner = Runner(
             location=self.options.location,
             clock=self.clock,
@@ -507,6 +521,21 @@ class Daemon:
             close=lambda command: self.decide(command, by=AUTHOR),
         )
         task = self.supervisor.start("closing", closing.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_messages(self) -> AsyncIterator[None]:
+        dispatcher = Dispatcher(
+            self.clock,
+            {LOG: LogChannel()},
+            read=lambda: self._read(lambda: self.store.outbox(BATCH)),
+            ask=self.recorder.ask,
+        )
+        task = self.supervisor.start("dispatcher", dispatcher.run)
         try:
             yield
         finally:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
 from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
+from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
@@ -35,6 +36,7 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     sealing: Place
+    opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
     retention_us: int = RETENTION_US
@@ -54,6 +56,7 @@ class Options:
             expose_money=settings.expose_money,
             retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
+            opening=settings.opening,
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:
@@ -80,7 +83,13 @@ def version() -> str:
 
 def basis_of(settings: Settings) -> Basis:
     """What figures need from outside the record."""
-    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}", holidays=describe)
+    return Basis(
+        agreements=settings.agreements(),
+        zone=zone,
+        software=f"jaga {version()}",
+        holidays=describe,
+        business=business_clock,
+    )
 
 
 def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:

@@ -30,6 +30,7 @@ from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
 from monitor.web import samples
+from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
 
 SHOWN_GAPS = 10
@@ -147,6 +148,7 @@ class Views:
             statements=() if months is None else self._statements.of(months),
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
+            incidents=None if months is None else incidents_sample(months),
         )
 
     def months(self, now_us: int) -> Months:

@@ -15,7 +15,7 @@ from monitor.cli.place import Place
 from monitor.cli.version import software
 from monitor.clock import wall_us
 from monitor.config import Loaded, Settings, load, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
@@ -52,7 +52,7 @@ def require(where: Place) -> Loaded:
 def basis_of(found: Settings | None) -> Basis:
     """What figures are judged by: the configured agreements (none without a configuration) and our own zones."""
     agreements = Agreements() if found is None else found.agreements()
-    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe)
+    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe, business=business_clock)
 
 
 def configured() -> Settings | None:
@@ -76,6 +76,12 @@ def store_file() -> Path | None:
     """The file of the store of the verb's place, where it is one: the daemon's socket lies beside it."""
     url, base = _address()
     return opening.sqlite_path(url, base=base)
+
+
+def attachments_folder() -> Path:
+    """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
+    file = store_file()
+    return _address()[1] if file is None else file.parent
 
 
 def sealing_place() -> sealing.Place:

@@ -94,6 +94,12 @@ def _show(review: Mapping[str, Any], year: int) -> None:
     )
     for entry in review["excluded"]:
         click.echo(f"excluded: {entry['reason']} {entry['seconds']} s")
+    for priority, counted in review["incidents"].items():
+        late = {clock: counted[clock]["breached"] for clock in ("response", "resolution")}
+        click.echo(
+            f"incidents {priority}: {counted['reported']} reported, {counted['escalated']} escalated, "
+            f"late: {late['response']} responses, {late['resolution']} resolutions"
+        )
     for entry in review["terms"]:
         click.echo(f"terms: {entry['contract']} from {entry['effective_from']}, guarantee {entry['guarantee']} %")
 

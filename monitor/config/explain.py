@@ -42,6 +42,11 @@ def effective(settings: Settings) -> dict[str, Any]:
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": {"listen": listen_text(settings.listen)},
         "metrics": {"expose_money": settings.expose_money},
+        "incidents": {
+            "quiet": duration_text(settings.opening.quiet_us),
+            "failures_after": duration_text(settings.opening.failures_after_us),
+            "latency_after": duration_text(settings.opening.latency_after_us),
+        },
         **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},

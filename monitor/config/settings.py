@@ -10,6 +10,7 @@ from pathlib import Path
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
+from monitor.detector.incidents import Opening
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -66,6 +67,7 @@ class Settings:
     services: tuple[ServiceSettings, ...]
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
+    opening: Opening = field(default_factory=Opening)
     signing_key: str | None = None
     origin: str | None = None
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from monitor.core.check import CheckList
+from monitor.core.incident_fact import Delivery, Incident
 from monitor.core.span import Span
 from monitor.core.terms import Fee
 
@@ -380,6 +381,8 @@ Fact = (
     | Close
     | Sealed
     | ClockStep
+    | Incident
+    | Delivery
     | KeyAdopted
     | CheckpointSigned
     | LossAccepted

@@ -23,9 +23,11 @@ from monitor.core.fact import (
     Notice,
     Reversal,
 )
+from monitor.core.incident_fact import Incident
 from monitor.core.month import why_not_closed
 from monitor.core.span import Span
 from monitor.ledger.ground import Ground, contract_zone, ground_now, inputs_of
+from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.month import Months, closed_grounds
 
 
@@ -106,6 +108,8 @@ def _issue(
     issued = replace(ground, version=version, issued_us=months.now_us, arrival=arrival)
     statement = months.statement(issued)
     inputs = inputs_of(ground, tz_version=tz_version, arrival=arrival)
+    if statement.document["incidents"]:
+        inputs["incidents"] = statement.document["incidents"]
     restates = ground.restates or {}
     fact = Close(
         partner=ground.partner,
@@ -138,7 +142,8 @@ def is_decision(fact: Fact) -> bool:
         | Reversal
         | Adjudication
         | Annulment
-        | ChecksAdopted,
+        | ChecksAdopted
+        | Incident,
     )
 
 
@@ -214,7 +219,8 @@ def _as_it_stands(months: Months, closed: Ground) -> Ground:
     """A closed month on the ledger as it now stands. Terms, fee and names stay those of the first close: a restatement
     corrects facts, not the agreement.
     """
-    return replace(closed, record=months.record, arrival=None, issued_us=None, restates=None, version=0, digest=None)
+    now = replace(closed, record=months.record, arrival=None, issued_us=None, restates=None, version=0, digest=None)
+    return replace(now, incidents=None)
 
 
 def _changes(months: Months, fact: Fact, ground: Ground) -> bool:
@@ -247,5 +253,17 @@ def reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[str
         case Reversal():
             undone = book.decision(fact.of)
             return None if undone is None else reach(months, undone)
+        case Incident():
+            return _reach_of_incident(months, fact)
         case _:
             return None
+
+
+def _reach_of_incident(months: Months, fact: Incident) -> tuple[Span, Sequence[str], Sequence[str] | None] | None:
+    """An event moves the clocks of the partners that reported the incident, from its instant on."""
+    at = Span(fact.at_us, fact.at_us + 1)
+    if fact.service is not None:
+        return None if fact.partner is None else (at, (fact.service,), (fact.partner,))
+    state = IncidentBook.of(months.record.entries).states.get(fact.id)
+    partners = {fact.partner, *(state.partners if state is not None else ())} - {None}
+    return (at, (state.service,), sorted(map(str, partners))) if state is not None and partners else None

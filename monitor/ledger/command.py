@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.core.fact import ExclusionReason, Ruling
+from monitor.ledger.incidents_command import INCIDENT_COMMANDS, IncidentCommand
 
 
 class CommandError(ValueError):
@@ -163,6 +164,7 @@ Command = (
     | FileClaim
     | ApplyCredit
     | CloseMonth
+    | IncidentCommand
 )
 
 COMMANDS: dict[str, type[Command]] = {
@@ -177,6 +179,7 @@ COMMANDS: dict[str, type[Command]] = {
     "claim file": FileClaim,
     "claim apply": ApplyCredit,
     "close": CloseMonth,
+    **INCIDENT_COMMANDS,
 }
 _VERBS = {shape: verb for verb, shape in COMMANDS.items()}
 

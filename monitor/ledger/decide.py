@@ -14,6 +14,7 @@ from monitor.core.availability import floor_text
 from monitor.core.calendar import Month, MonthError
 from monitor.core.exclusion import Window
 from monitor.core.fact import ExclusionReason, Fact
+from monitor.core.incident import Illegal
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import ClaimStatus
 from monitor.core.span import Span, intersect, measure_us
@@ -35,16 +36,23 @@ from monitor.ledger.command import (
     Reverse,
 )
 from monitor.ledger.ground import Ground
+from monitor.ledger.incidents_command import IncidentCommand, OpenIncident
+from monitor.ledger.incidents_decide import decide_incident
 from monitor.ledger.month import Months
 from monitor.ledger.recurrence import RecurrenceError, expand
+from monitor.storage import OutboxRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The facts to record, in order, and remarks for whoever decided: what will not qualify and why."""
+    """The facts to record, in order, and remarks for whoever decided: what will not qualify and why.
+
+    `outbox` are the messages they call for, in the same transaction.
+    """
 
     facts: tuple[Fact, ...]
     remarks: tuple[str, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +133,17 @@ class _Desk:
                 return self.apply_credit(command)
             case CloseMonth():
                 return self.close(command)
+            case _:
+                return self.incident(command)
+
+    def incident(self, command: IncidentCommand) -> Decided:
+        if isinstance(command, OpenIncident):
+            self.services((command.service,))
+            self.partners(None if command.partner is None else (command.partner,))
+        decided = decide_incident(self.months, command, by=self.by)
+        if isinstance(decided, Illegal):
+            raise _refuse(decided.reason)
+        return Decided(facts=decided.facts, remarks=decided.remarks, outbox=decided.outbox)
 
     def announce(self, command: AnnounceMaintenance) -> Decided:
         first = self.span(command.start_us, command.end_us)

@@ -25,7 +25,7 @@ class Ground:
     """All that a month's figures and document need beside the evidence.
 
     `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement;
-    `digest` is what the close entry says of the statement it issued.
+    `digest` is what the close entry says of the statement it issued, `incidents` what it recorded of them.
     """
 
     month: Month
@@ -44,6 +44,7 @@ class Ground:
     arrival: int | None = None
     issued_us: int | None = None
     restates: Mapping[str, Any] | None = None
+    incidents: tuple[Mapping[str, Any], ...] | None = None
     digest: str | None = None
 
 
@@ -124,6 +125,7 @@ def ground_of(record: Record, entry: Entry, close: Close, *, latest: bool) -> Gr
         arrival=inputs["arrival"],
         issued_us=close.at_us,
         restates=restates,
+        incidents=tuple(inputs.get("incidents", ())),
         digest=close.digest,
     )
 

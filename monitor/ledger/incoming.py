@@ -21,6 +21,8 @@ from monitor.core import fact as facts
 from monitor.core.agreement import read_terms
 from monitor.core.chain import canonical
 from monitor.core.fact import Fact
+from monitor.core.incident import Illegal, State, step
+from monitor.core.incident_fact import Delivery, Incident, IncidentEvent
 from monitor.core.instant import format_instant
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import SegmentError, read_runs
@@ -88,6 +90,7 @@ class Known:
     contents: set[bytes] = field(default_factory=set)
     ids: dict[tuple[object, ...], tuple[bytes, str]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    incidents: dict[str, State] = field(default_factory=dict)
 
     @staticmethod
     def of(reader: Reader) -> Known:
@@ -97,6 +100,7 @@ class Known:
             # The stored form, not a new one: what is compared is what was sealed.
             stored = orjson.loads(entry.data)["fact"]
             known.add(entry.fact, content_digest(stored), f"entry {entry.seq} of the ledger")
+            known.follow(entry.fact)
         return known
 
     def add(self, fact: Fact, content: bytes, where: str) -> None:
@@ -107,6 +111,16 @@ class Known:
             self.ids.setdefault(key, (content, where))
         if isinstance(fact, _DECISIONS):
             self.kinds.setdefault(fact.id, fact.TYPE)
+
+    def follow(self, fact: Fact) -> str | None:
+        """Why an event of an incident cannot follow those before it; None where it can, or for any other fact."""
+        if not isinstance(fact, Incident):
+            return None
+        found = step(self.incidents.get(fact.id), fact)
+        if isinstance(found, Illegal):
+            return found.reason
+        self.incidents[fact.id] = found.state
+        return None
 
     def expect(self, written: Mapping[str, Any] | None) -> None:
         """A decision that could not be read: what refers to it is not wrong for that."""
@@ -131,6 +145,10 @@ def identity(fact: Fact) -> tuple[object, ...] | None:
             return ("decision", fact.id)
         case facts.Outage():
             return ("outage", fact.id, fact.end_us is None)
+        case Incident() if fact.event is IncidentEvent.OPENED:
+            return ("incident", fact.id)
+        case Delivery():
+            return ("delivery", fact.key)
         case facts.Close():
             return ("close", fact.partner, fact.service, fact.month, fact.version)
         case _:
@@ -313,6 +331,9 @@ class Incoming:
         if content in self._known.contents:
             self.known_facts += 1
         else:
+            why_not = self._known.follow(fact)
+            if why_not is not None:
+                self._problem(number, why_not)
             self.facts.append(fact)
         self._known.add(fact, content, f"line {number}")
         self._references += _references(number, fact)
@@ -377,8 +398,10 @@ def _clash_text(fact: Fact, elsewhere: str) -> str:
     if isinstance(fact, facts.Close):
         which = f"version {fact.version} of {fact.month} for {fact.partner}, {fact.service}"
         return f"closes {which} with other content than {elsewhere}"
-    if isinstance(fact, facts.Outage):
+    if isinstance(fact, facts.Outage | Incident):
         return f'"id" {fact.id!r} stands with other content at {elsewhere}'
+    if isinstance(fact, Delivery):
+        return f'"key" {fact.key!r} stands with other content at {elsewhere}'
     shared = "maintenance, exclusions, adjudications and annulments share their ids"
     assert isinstance(fact, _DECISIONS), "only facts with an identity can clash"
     return f'"id" {fact.id!r} stands with other content at {elsewhere}; one id is one decision ({shared})'

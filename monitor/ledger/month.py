@@ -23,6 +23,7 @@ from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
+from monitor.ledger.incidents_view import contractual
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
 
@@ -205,7 +206,7 @@ class Months:
                 issued_us=ground.issued_us,
                 checkpoint=record.checkpoint,
                 restates=ground.restates,
-                incidents=(),
+                incidents=self._incidents(ground, zone),
                 check_lists=[_written(entry, zone) for entry in _lists_in(record, ground.service, period)],
                 locations=sorted({source.location for source in evidence}),
                 software=ground.software,
@@ -215,6 +216,14 @@ class Months:
                 first_failures=[self._first_failure(ground, outage.span) for outage in figures.account.outages],
             ),
         )
+
+    def _incidents(self, ground: Ground, zone: tzinfo) -> Sequence[Mapping[str, Any]]:
+        """The partner's incidents as they are, or as a close recorded them: their instants rest on holiday tables."""
+        if ground.incidents is not None:
+            return ground.incidents
+        as_of_us = self.now_us if ground.issued_us is None else ground.issued_us
+        record, period = ground.record, ground.period
+        return contractual(record, self.basis, ground.partner, ground.service, period, as_of_us, zone)
 
     def claim_deadline_us(self, ground: Ground) -> int:
         """The instant from which a claim is late. A restatement that raises the credit reopens the period from its

@@ -8,28 +8,36 @@ from dataclasses import dataclass
 from datetime import tzinfo
 
 from monitor.core.agreement import adopted
+from monitor.core.calendar import Calendar, Clock
 from monitor.core.chain import GENESIS
 from monitor.core.check import CheckList
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
 from monitor.core.fact import CheckpointSigned, ChecksAdopted, Close
 from monitor.core.run import Origin
-from monitor.core.terms import Agreements
+from monitor.core.terms import Agreements, Terms
 from monitor.ledger.evidence import check_lists
 from monitor.storage import Reader
+
+
+def _without_holidays(terms: Terms, zone: tzinfo) -> Clock:
+    """The business clock where no holiday tables are at hand."""
+    return Calendar(zone=zone, hours=terms.hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What figures need from outside the record: the configured agreements, the zones, and who computes.
 
-    `zone` gives the tzinfo of an IANA name; `holidays` says which holiday table a contract goes by, in words.
+    `zone` gives the tzinfo of an IANA name; `holidays` says which holiday table a contract goes by, in words;
+    `business` is the business clock of terms in their zone.
     """
 
     agreements: Agreements
     zone: Callable[[str], tzinfo]
     software: str
     holidays: Callable[[str], str] = str
+    business: Callable[[Terms, tzinfo], Clock] = _without_holidays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -13,7 +13,9 @@ from typing import Any
 from monitor.core.availability import floor_text, percent
 from monitor.core.calendar import Month
 from monitor.core.instant import format_seconds
+from monitor.core.span import Span
 from monitor.core.terms import percent_text
+from monitor.ledger.incidents_view import review
 from monitor.ledger.month import Months, Statement
 
 SCHEMA = "jaga-yearly/1"
@@ -42,7 +44,9 @@ def yearly(
     return {
         "schema": SCHEMA,
         "year": year,
-        "reviews": [_review(statements) for _pair, statements in sorted(by_pair.items(), key=lambda item: item[0])],
+        "reviews": [
+            _review(months, statements) for _pair, statements in sorted(by_pair.items(), key=lambda item: item[0])
+        ],
     }
 
 
@@ -52,14 +56,17 @@ def _begun(months: Months, month: Month, partner: str | None, service: str | Non
             yield statement
 
 
-def _review(statements: Sequence[Statement]) -> dict[str, Any]:
+def _review(months: Months, statements: Sequence[Statement]) -> dict[str, Any]:
     first = statements[0].document
+    begun, last = statements[0].ground, statements[-1].ground
+    year = Span(begun.period.start_us, last.period.end_us)
     return {
         "partner": first["partner"],
         "service": first["service"],
         "months": [_month(statement) for statement in statements],
         "year": _sums(statements),
         "excluded": _excluded(statements),
+        "incidents": review(months.record, months.basis, begun.partner, begun.service, year, months.now_us),
         "terms": _terms(statements),
     }
 

@@ -284,9 +284,27 @@ class _Show:
         return Table(columns=(self.word("decisions"), *map(self.word, ("id", "when", "who", "why"))), rows=rows)
 
     def incidents(self) -> Section:
-        rows = tuple((str(entry.get("id", "–")), str(entry.get("summary", "–"))) for entry in self._doc["incidents"])
-        table = Table(columns=(self.word("id"), self.word("kind")), rows=rows, empty=self.word("no_incidents"))
+        rows = tuple(
+            (
+                str(entry["id"]),
+                str(entry["priority"]),
+                self._moment(entry["reported"]),
+                self._clock(entry["response"]),
+                self._clock(entry["resolution"]),
+                escape(entry["summary"]),
+            )
+            for entry in self._doc["incidents"]
+        )
+        columns = ("id", "priority", "reported", "response", "resolution", "summary")
+        table = Table(columns=tuple(map(self.word, columns)), rows=rows, empty=self.word("no_incidents"))
         return Section(title=self.word("incidents"), tables=(table,))
+
+    def _clock(self, clock: Mapping[str, Any] | None) -> str:
+        """How a clock stands, against what was due; of one that nothing was promised for, so much."""
+        if clock is None:
+            return self.word("no_clock")
+        stands = self.word("clock." + clock["state"])
+        return f"{stands}, {self.word('due')} {self._moment(clock['due'])}"
 
     def money(self) -> Section:
         credit = self._doc["credit"]

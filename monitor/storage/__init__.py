@@ -100,6 +100,7 @@ class Unit:
 
     `recorded_at_us` stamps runs, entries and marks. `expected_head` guards entries (HeadMovedError); None skips the
     guard, for an owner that alone writes. `disputed` evidence is kept and counts for nothing, whatever its origin.
+    `delivered` are keys of messages that leave the outbox.
 
     `segments` are sealed beside their rows. Of the hours (service, start) in `cooled` the rows go, and the segments
     answer for them; of those in `expired` the runs go for good, and what the hour said stays.
@@ -114,6 +115,7 @@ class Unit:
     spans: Sequence[SpanChange] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
     outbox: Sequence[OutboxRow] = ()
+    delivered: Sequence[str] = ()
     segments: Sequence[SealedSegment] = ()
     cooled: Sequence[tuple[str, int]] = ()
     expired: Sequence[tuple[str, int]] = ()
@@ -283,6 +285,9 @@ class Reader(Protocol):
 
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
+
+    def outbox(self, limit: int) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""

@@ -276,6 +276,9 @@ class _Transaction:
             self._statements.insert_outbox,
             [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in unit.outbox],
         )
+        for first in range(0, len(unit.delivered), KEYS_PER_QUERY):
+            keys = unit.delivered[first : first + KEYS_PER_QUERY]
+            self._connection.execute(delete(OUTBOX).where(OUTBOX.c.key.in_(keys)))
         self._save()
         return Committed(
             head=self._head,

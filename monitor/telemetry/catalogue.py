@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from monitor.core.fact import ExclusionReason
+from monitor.core.priority import ClockName, Priority
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS
 from monitor.core.verdict import Rule
 
@@ -25,6 +26,8 @@ ADJUDICATED_DOWN_REASONS = (*DOWN_REASONS, "adjudicated")
 EXCLUSION_REASONS = tuple(reason.value for reason in ExclusionReason)
 REJECTION_REASONS = ("notice_late", "notice_missing")
 STATES = ("up", "down", "maintenance", "unknown")
+PRIORITIES = tuple(priority.value for priority in Priority)
+CLOCKS = tuple(clock.value for clock in ClockName)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -47,6 +50,9 @@ _CHECK = ("sla_service", "check")
 _SERVICE_REASON = ("sla_service", "reason")
 _NONE: tuple[str, ...] = ()
 _PERIOD = ("contract", "period")
+_SERVICE_PRIORITY = ("sla_service", "priority")
+_PRIORITY_CLOCK = ("priority", "clock")
+_INCIDENT_CLOCK = ("incident", "sla_service", "priority", "clock")
 
 # Checks and locations
 
@@ -338,6 +344,39 @@ LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS = Family(
 )
 LEDGER_CHECKPOINT_SIZE = Family(
     "sla_ledger_checkpoint_size", GAUGE, _NONE, "Entries covered by the newest signed checkpoint."
+)
+
+# Incidents
+
+INCIDENTS_OPEN = Family("sla_incidents_open", GAUGE, _SERVICE_PRIORITY, "Incidents not yet resolved.")
+INCIDENTS_OPENED_TOTAL = Family("sla_incidents_opened_total", COUNTER, _SERVICE_PRIORITY, "Incidents opened.")
+INCIDENT_CLOCK_USED_RATIO = Family(
+    "sla_incident_clock_used_ratio",
+    GAUGE,
+    _INCIDENT_CLOCK,
+    "Share of the response or resolution allowance used by an open incident, pauses excluded. "
+    "Removed when the clock stops.",
+)
+INCIDENT_CLOCK_DEADLINE_TIMESTAMP_SECONDS = Family(
+    "sla_incident_clock_deadline_timestamp_seconds",
+    GAUGE,
+    _INCIDENT_CLOCK,
+    "Moment the clock of an open incident runs out if it is not paused again.",
+)
+INCIDENT_CLOCK_BREACHES_TOTAL = Family(
+    "sla_incident_clock_breaches_total", COUNTER, _PRIORITY_CLOCK, "Clocks that ran out."
+)
+INCIDENT_ESCALATIONS_TOTAL = Family(
+    "sla_incident_escalations_total",
+    COUNTER,
+    _PRIORITY_CLOCK,
+    "Automatic escalations performed at 75 percent of an allowance.",
+)
+INCIDENT_RESPONSE_SECONDS = Family(
+    "sla_incident_response_seconds", HISTOGRAM, ("priority",), "Time from opening to first response."
+)
+INCIDENT_RESOLUTION_SECONDS = Family(
+    "sla_incident_resolution_seconds", HISTOGRAM, ("priority",), "Time from opening to resolution."
 )
 
 # The daemon itself

@@ -26,6 +26,7 @@ from monitor.telemetry.snapshot import (
     CheckSample,
     CheckTotals,
     DaemonSample,
+    IncidentsSample,
     LedgerSample,
     LocationSample,
     MonthSample,
@@ -56,6 +57,8 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
     yield from _of_periods(snapshot.periods)
     if snapshot.ledger is not None:
         yield from _of_ledger(snapshot.ledger)
+    if snapshot.incidents is not None:
+        yield from _of_incidents(snapshot.incidents, [service.service for service in snapshot.services])
     yield from _of_daemon(snapshot.daemon)
     yield _gauge(names.METRICS_COLLECTION_DURATION_SECONDS, [((), _seconds(rendering_us))])
 
@@ -277,6 +280,31 @@ def _of_ledger(ledger: LedgerSample) -> Iterator[Metric]:
         yield _gauge(names.LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS, [((), _seconds(ledger.verified_us))])
     if ledger.checkpoint_size is not None:
         yield _gauge(names.LEDGER_CHECKPOINT_SIZE, [((), ledger.checkpoint_size)])
+
+
+def _of_incidents(incidents: IncidentsSample, services: list[str]) -> Iterator[Metric]:
+    by_service = [(service, priority) for service in services for priority in names.PRIORITIES]
+    by_clock = [(priority, clock) for priority in names.PRIORITIES for clock in names.CLOCKS]
+    yield _gauge(names.INCIDENTS_OPEN, _declared(by_service, incidents.open))
+    yield _counter(names.INCIDENTS_OPENED_TOTAL, _declared(by_service, incidents.opened))
+    labelled = [((c.incident, c.service, c.priority, c.clock), c) for c in incidents.clocks]
+    yield _gauge(names.INCIDENT_CLOCK_USED_RATIO, ((labels, float(c.used)) for labels, c in labelled))
+    yield _gauge(
+        names.INCIDENT_CLOCK_DEADLINE_TIMESTAMP_SECONDS, ((labels, _seconds(c.deadline_us)) for labels, c in labelled)
+    )
+    yield _counter(names.INCIDENT_CLOCK_BREACHES_TOTAL, _declared(by_clock, incidents.breaches))
+    yield _counter(names.INCIDENT_ESCALATIONS_TOTAL, _declared(by_clock, incidents.escalations))
+    for family, tallies in (
+        (names.INCIDENT_RESPONSE_SECONDS, incidents.response),
+        (names.INCIDENT_RESOLUTION_SECONDS, incidents.resolution),
+    ):
+        yield _histogram(family, (((priority,), tally) for priority, tally in tallies.items()))
+
+
+def _declared(known: Iterable[tuple[str, str]], counted: Mapping[tuple[str, str], int]) -> Rows:
+    """Every known combination at zero, and what was counted."""
+    counts = dict.fromkeys(known, 0) | dict(counted)
+    return ((labels, float(count)) for labels, count in counts.items())
 
 
 def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:

@@ -173,7 +173,7 @@ async def crash(daemon: Daemon) -> None:
     daemon.scheduler.stop()
     daemon.scheduler.abandon()
     for task in asyncio.all_tasks():
-        if task.get_name() in {"recorder", "scheduler", "closing", "checkpoints", "verification"}:
+        if task.get_name() in {"recorder", "scheduler", "closing", "dispatcher", "checkpoints", "verification"}:
             task.cancel()
     await asyncio.sleep(0)
     daemon.pulse.stop()

@@ -14,6 +14,8 @@ from monitor.telemetry.snapshot import (
     CheckTotals,
     DaemonSample,
     Histogram,
+    IncidentClockSample,
+    IncidentsSample,
     LedgerSample,
     LocationSample,
     MonthSample,
@@ -164,5 +166,23 @@ def snapshot() -> Snapshot:
                 start_us=START_US,
                 end_us=START_US + 1,
             ),
+        ),
+        incidents=IncidentsSample(
+            open={("portal", "P1"): 1},
+            opened={("portal", "P1"): 2},
+            clocks=(
+                IncidentClockSample(
+                    incident="i-1",
+                    service="portal",
+                    priority="P1",
+                    clock="resolution",
+                    used=Fraction(3, 4),
+                    deadline_us=START_US,
+                ),
+            ),
+            breaches={("P1", "response"): 1},
+            escalations={("P2", "resolution"): 1},
+            response={"P1": tally(250_000).tally()},
+            resolution={"P1": tally(250_000).tally()},
         ),
     )

@@ -318,6 +318,19 @@ def test_a_message_is_queued_once_by_its_key(store: Store) -> None:
     assert store.counts().outbox == 2
 
 
+def test_messages_wait_in_their_order_until_they_are_delivered(store: Store, reader: Reader) -> None:
+    rows = [
+        OutboxRow(key=f"m-{n}", channel="mail", kind="outage", payload={"n": n, "to": "ops"}, at_us=AT + n)
+        for n in range(1200)
+    ]
+    store.commit(unit(outbox=rows))
+    assert reader.outbox(2) == rows[:2]
+    store.commit(unit(delivered=[row.key for row in rows[:1000]]))
+    assert reader.outbox(5000) == rows[1000:]
+    store.commit(unit(delivered=["m-1", "never"], outbox=[rows[5]]))
+    assert [row.key for row in reader.outbox(5000)][-1] == "m-5", "a key that left may come again"
+
+
 def spans(*edges: tuple[int, int, Outcome]) -> tuple[OutcomeSpan, ...]:
     return tuple(OutcomeSpan(start_us, end_us, outcome) for start_us, end_us, outcome in edges)
 
