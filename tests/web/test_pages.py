@@ -150,6 +150,18 @@ async def test_status_and_metrics_are_what_was_handed(http: aiohttp.ClientSessio
         assert await answer.text() == "# accept text/x\n"
 
 
+async def test_a_page_sent_in_pieces_arrives_whole(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pages, "PIECE_BYTES", 4)
+    text = "# accept text/x, text/y\n"
+    async with http.get("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert await answer.text() == text
+        assert int(answer.headers["Content-Length"]) == len(text)
+    async with http.head("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert (answer.status, int(answer.headers["Content-Length"])) == (200, len(text))
+
+
 async def test_what_is_not_there_is_a_problem_document(http: aiohttp.ClientSession) -> None:
     async with http.get("/api/v1/nothing") as answer:
         assert (answer.status, answer.content_type) == (404, "application/problem+json")
