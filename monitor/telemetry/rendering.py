@@ -46,11 +46,14 @@ class Metric:
 
 
 @dataclass(frozen=True, slots=True)
-class _Buckets:
-    """The line beginnings of one histogram: those of its buckets (the last is +Inf), its count and its sum."""
+class _Beginnings:
+    """How the lines of one histogram begin: its buckets' before and after their bound, its count, its sum.
 
-    bounds_us: tuple[int, ...]
-    buckets: tuple[str, ...]
+    The bounds are those of all its family: written out for each bucket, they would be most of what is kept.
+    """
+
+    before: str
+    after: str
     count: str
     sum: str
 
@@ -60,7 +63,7 @@ class Renderer:
 
     def __init__(self) -> None:
         self._begun: dict[str, dict[Labels, str]] = {}
-        self._histograms: dict[str, dict[Labels, _Buckets]] = {}
+        self._histograms: dict[str, dict[Labels, _Beginnings]] = {}
 
     @property
     def kept(self) -> int:
@@ -99,15 +102,19 @@ class Renderer:
         family = metric.family
         begun = self._histograms.setdefault(family.name, {})
         shown = 0
+        bounds: dict[tuple[int, ...], tuple[str, ...]] = {}
         for labels, tally in metric.tallies:
             lines = begun.get(labels)
-            if lines is None or lines.bounds_us != tally.bounds_us:
-                lines = begun[labels] = _buckets(family, labels, tally.bounds_us)
+            if lines is None:
+                lines = begun[labels] = _beginnings(family, labels)
+            if tally.bounds_us not in bounds:
+                bounds[tally.bounds_us] = _bounds(tally.bounds_us)
+            before, after = lines.before, lines.after
             shown += 1
             seen = 0
-            for beginning, count in zip(lines.buckets, tally.counts, strict=True):
+            for bound, count in zip(bounds[tally.bounds_us], tally.counts, strict=True):
                 seen += count
-                yield f"{beginning}{_number(seen)}\n"
+                yield f"{before}{bound}{after}{_number(seen)}\n"
             yield f"{lines.count}{_number(seen)}\n"
             yield f"{lines.sum}{_number(tally.sum_us / SECOND_US)}\n"
         if len(begun) > shown:
@@ -128,12 +135,17 @@ def _header(family: Family, format_: Format) -> str:
     return f"# HELP {name} {help_}\n# TYPE {name} {family.type}\n"
 
 
-def _buckets(family: Family, labels: Labels, bounds_us: tuple[int, ...]) -> _Buckets:
-    bounds = (*(repr(bound_us / SECOND_US) for bound_us in bounds_us), "+Inf")
-    names = (*family.labels, "le")
-    return _Buckets(
-        bounds_us=bounds_us,
-        buckets=tuple(_beginning(f"{family.name}_bucket", names, (*labels, bound)) for bound in bounds),
+def _bounds(bounds_us: tuple[int, ...]) -> tuple[str, ...]:
+    return (*(repr(bound_us / SECOND_US) for bound_us in bounds_us), "+Inf")
+
+
+def _beginnings(family: Family, labels: Labels) -> _Beginnings:
+    # The bound stands among the labels, by its name.
+    first = "".join(f"{pair}," for name, pair in _pairs(family.labels, labels) if name < "le")
+    rest = "".join(f",{pair}" for name, pair in _pairs(family.labels, labels) if name > "le")
+    return _Beginnings(
+        before=f'{family.name}_bucket{{{first}le="',
+        after=f'"{rest}}} ',
         count=_beginning(f"{family.name}_count", family.labels, labels),
         sum=_beginning(f"{family.name}_sum", family.labels, labels),
     )
@@ -143,8 +155,12 @@ def _beginning(name: str, names: Labels, values: Labels) -> str:
     """A line up to its value: labels by name, values escaped."""
     if not names:
         return f"{name} "
-    pairs = ",".join(f'{label}="{_escaped(value)}"' for label, value in sorted(zip(names, values, strict=True)))
-    return f"{name}{{{pairs}}} "
+    return f"{name}{{{','.join(pair for _name, pair in _pairs(names, values))}}} "
+
+
+def _pairs(names: Labels, values: Labels) -> Iterator[tuple[str, str]]:
+    for name, value in sorted(zip(names, values, strict=True)):
+        yield name, f'{name}="{_escaped(value)}"'
 
 
 def _escaped(value: str) -> str:

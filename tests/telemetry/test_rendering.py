@@ -30,7 +30,7 @@ ENDS = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 GAUGE_FAMILY = Family("g", GAUGE, ("zone", "area"), 'A "gauge",\nwith \\ in its help.')
 COUNTER_FAMILY = Family("c_total", COUNTER, ("kind",), "Counted.")
 BARE_FAMILY = Family("bare", GAUGE, (), "Without labels.")
-HISTOGRAM_FAMILY = Family("h", HISTOGRAM, ("zone", "area"), "Spread.")
+HISTOGRAM_FAMILY = Family("h", HISTOGRAM, ("le2", "area"), "Spread.")
 
 texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from('\\"\n{},= ')), max_size=12)
 numbers = st.one_of(
