@@ -5,8 +5,9 @@
 `rendering` is goal 7: the same registry, every value changed, written by us and by prometheus_client in turn; the bytes
 are compared first. Theirs is timed twice: with its families made beforehand, which is the ratio that counts, and with
 making them, which is what a custom collector pays. `loop` serves such a page over HTTP back to back and measures how
-late the event loop is meanwhile, in turn with seconds in which nobody scrapes. `lateness` is goal 3: the daemon with
-its checks, scraped back to back.
+late the event loop is meanwhile, in turn with seconds in which nobody scrapes and with others in which a thread merely
+counts. `lateness` is goal 3: the daemon with its checks, scraped back to back. `reading` is what a scrape reads of
+the ledger: figures carried on from the last one against the same made anew.
 """
 
 from __future__ import annotations
@@ -20,9 +21,14 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
+from decimal import Decimal
+from fractions import Fraction
 from importlib.metadata import version
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Self
+from zoneinfo import ZoneInfo
 
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
@@ -34,8 +40,18 @@ from bench import harness
 from bench.daemon import SETTLE_S, Jaga, jaga, target
 from bench.harness import say
 from monitor.app.process import settle_in
-from monitor.core.instant import SECOND_US
-from monitor.core.run import Outcome, Run, StepRecord
+from monitor.core.check import Check, CheckList
+from monitor.core.fact import ChecksAdopted
+from monitor.core.instant import DAY_US, MINUTE_US, SECOND_US
+from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey, StepRecord
+from monitor.core.terms import Agreements, Fee, Subscription, Terms, Tier
+from monitor.ledger.kept import FigureKeeper
+from monitor.ledger.month import Months
+from monitor.ledger.record import Basis, RecordKeeper
+from monitor.ledger.standing import standings
+from monitor.storage import SpanChange, Unit
+from monitor.storage.opening import open_store
+from monitor.storage.writing import SqlStore
 from monitor.telemetry.catalogue import COUNTER, GAUGE, HISTOGRAM, Family
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.rendering import Format, Metric, Renderer
@@ -50,6 +66,7 @@ from monitor.telemetry.snapshot import (
     Tally,
 )
 from monitor.web.pages import Handed, listen
+from monitor.web.samples import month_samples
 
 AT = ("sla_service", "check", "location")
 FAMILIES = (
@@ -61,6 +78,7 @@ FAMILIES = (
 )
 REASONS = ("dns", "connect", "tls", "timeout", "http_status")
 SERIES_A_CHECK = 3 + len(REASONS) + len(DURATION_BOUNDS_US) + 3
+READ_US = 1_776_700_000 * SECOND_US  # in the second half of a month
 TICK_S = 0.001
 WINDOW_S = 1.0
 STALL_MS = 5.0
@@ -276,6 +294,24 @@ class Felt:
         }
 
 
+@contextmanager
+def _counting() -> Iterator[None]:
+    """A thread that only counts: what sharing the interpreter with anything costs the loop."""
+    over = threading.Event()
+
+    def count() -> None:
+        while not over.is_set():
+            sum(range(100))
+
+    thread = threading.Thread(target=count)
+    thread.start()
+    try:
+        yield
+    finally:
+        over.set()
+        thread.join()
+
+
 async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
     turns = Turns(wanted)
     # Every page is a fresh one: a clock that leaps says that those before are old.
@@ -289,11 +325,13 @@ async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
     listening = await listen(handed, "127.0.0.1", 0)
     body, _ = await exposition.render("")
     settle_in()
-    quiet, busy = Felt(), Felt()
+    quiet, computing, busy = Felt(), Felt(), Felt()
     pages = 0
     try:
-        for turn in range(max(1, round(seconds / WINDOW_S / 2))):
+        for turn in range(max(1, round(seconds / WINDOW_S / 3))):
             await quiet.tick(WINDOW_S)
+            with _counting():
+                await computing.tick(WINDOW_S)
             scraper = await asyncio.create_subprocess_exec(
                 sys.executable, "-c", SCRAPER, f"{listening.url}/metrics", stdout=subprocess.PIPE
             )
@@ -314,6 +352,7 @@ async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
         "bytes": len(body),
         "pages": pages,
         "quiet": quiet.figures(),
+        "beside_a_thread_that_counts": computing.figures(),
         "scraped": busy.figures(),
         "goal": {"at_most_ms": STALL_MS, "met": max(busy.late_ms) <= STALL_MS},
     }
@@ -385,7 +424,77 @@ def lateness(folder: Path, http: int, *, checks: int, interval_s: int, seconds: 
     return {**figures, "goal": {"p99_at_most_ms": 2, "met": p99 <= 2}}
 
 
-SCENARIOS = ("rendering", "loop", "lateness")
+def _filled(store: SqlStore, services: int, checks: int) -> None:
+    """A ledger of a month and a half: every check of a service fails for some minutes every ten days."""
+    begun_us = READ_US - 45 * DAY_US
+    named = [f"service-{number}" for number in range(services)]
+    lists = [
+        CheckList(
+            service=service,
+            at_us=begun_us,
+            interval_us=MINUTE_US,
+            timeout_us=SECOND_US,
+            stale_after_us=3 * MINUTE_US,
+            checks=tuple(Check(id=f"check-{number}") for number in range(checks)),
+        )
+        for service in named
+    ]
+    store.commit(Unit(recorded_at_us=begun_us, facts=[ChecksAdopted(list=one) for one in lists]))
+    sources = [SourceKey(service, f"check-{number}", "bench-1") for service in named for number in range(checks)]
+    runs = [Run(**source._asdict(), start_us=READ_US - MINUTE_US, outcome=Outcome.PASS) for source in sources]
+    edges_us = [begun_us + days * DAY_US for days in (0, 10, 20, 30, 40, 50)]
+    spans = tuple(
+        span
+        for from_us, until_us in pairwise(edges_us)
+        for span in (
+            OutcomeSpan(from_us, until_us - 5 * MINUTE_US, Outcome.PASS),
+            OutcomeSpan(until_us - 5 * MINUTE_US, until_us, Outcome.FAIL),
+        )
+    )
+    changes = [SpanChange(source=source, written=spans) for source in sources]
+    store.commit(Unit(recorded_at_us=READ_US, runs=runs, spans=changes))
+
+
+def reading(rounds: int, services: int, checks: int) -> dict[str, Any]:
+    """CPU of a scrape's figures of the ledger, carried on from the last scrape and made anew, in paired rounds."""
+    tiers = (Tier(below=Fraction(95), credit=Fraction(10)),)
+    subscribed = tuple(
+        Subscription(
+            partner="acme", service=f"service-{n}", contract="mitra", fee=Fee(currency="IDR", amount=Decimal(100))
+        )
+        for n in range(services)
+    )
+    agreements = Agreements(
+        terms=(Terms(contract="mitra", effective_from_us=0, tiers=tiers),), subscriptions=subscribed
+    )
+    basis = Basis(agreements=agreements, zone=ZoneInfo, software="bench")
+    done: list[dict[str, float]] = []
+    with tempfile.TemporaryDirectory() as folder:
+        store = open_store("sqlite:///ledger.db", base=Path(folder))
+        _filled(store, services, checks)
+        record, kept = RecordKeeper(), FigureKeeper()
+        for turn in range(rounds + 1):
+            one: dict[str, float] = {}
+            shown = []
+            for name in harness.rotated(("carried_on", "anew"), turn):
+                begun_s = time.thread_time()
+                now_us = READ_US + turn * SECOND_US
+                months = Months(store, basis, now_us, record.read, kept if name == "carried_on" else None)
+                shown.append(month_samples(months, standings(months)))
+                one[name] = 1000 * (time.thread_time() - begun_s)
+            assert shown[0] == shown[1], "what is carried on differs"
+            done.append(one)
+        store.close()
+    done = done[1:]  # the first has nothing to carry on
+    return {
+        "services": services,
+        "checks_a_service": checks,
+        "cpu_ms": {name: harness.spread([one[name] for one in done], 1) for name in done[0]},
+        "carried_on_to_anew": harness.median_ratio(done, "carried_on", "anew"),
+    }
+
+
+SCENARIOS = ("reading", "rendering", "loop", "lateness")
 
 
 def main() -> None:
@@ -400,6 +509,8 @@ def main() -> None:
     figures: dict[str, Any] = {}
     if "rendering" in asked.only:
         figures["rendering"] = rendering(asked.rounds, asked.series)
+    if "reading" in asked.only:
+        figures["reading"] = [reading(asked.rounds, *size) for size in ((50, 100), (1000, 1))]
     if "loop" in asked.only:
         figures["loop"] = asyncio.run(_loop(asked.seconds, asked.series))
     if "lateness" in asked.only:
