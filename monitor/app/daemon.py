@@ -29,7 +29,9 @@ from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
 from monitor.detector.incidents import IncidentWatch
-from monitor.dispatcher import BATCH, Dispatcher
+from monitor.dispatcher import BATCH, Dispatcher, Manner, Post
+from monitor.dispatcher.tally import MARK as TALLY
+from monitor.dispatcher.tally import Tally
 from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
@@ -56,6 +58,7 @@ AUTHOR = "jaga"
 """Who decides what the daemon does by itself."""
 
 READERS = 2
+LOGGED_PER_MINUTE = 600
 LOST_RUNS = 3
 """The exit code when the store could not take the last runs."""
 
@@ -409,11 +412,14 @@ class Daemon:
 
     @asynccontextmanager
     async def _with_messages(self) -> AsyncIterator[None]:
+        kept = await self._read(lambda: self.store.mark(TALLY))
         dispatcher = Dispatcher(
             self.clock,
-            {LOG: LogChannel()},
-            read=lambda: self._read(lambda: self.store.outbox(BATCH)),
+            {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))},
+            names=lambda: self._read(lambda: [*self.store.outbox_waiting()]),
+            read=lambda channel: self._read(lambda: self.store.outbox(BATCH, channel=channel)),
             ask=self.recorder.ask,
+            tally=Tally.of(kept),
         )
         task = self.supervisor.start("dispatcher", dispatcher.run)
         try:

@@ -9,7 +9,7 @@ from monitor.notify import Message, Receipt
 NAME = "log"
 
 # What a log line says of itself; a payload's own words by these names stand behind `message_`.
-_TAKEN = frozenset({"event", "level", "time", "logger", "exc_info", "stack_info", "key", "kind"})
+_TAKEN = frozenset({"event", "level", "time", "logger", "exc_info", "stack_info", "key", "kind", "subject"})
 
 _log = structlog.get_logger("jaga.notify")
 
@@ -24,5 +24,5 @@ class LogChannel:
             for name, value in message.payload.items()
             if value not in (None, [], "")
         }
-        _log.warning("message", key=message.key, kind=message.kind, **said)
+        _log.warning("message", key=message.key, kind=message.kind, subject=message.subject, **said)
         return Receipt(text="logged")

@@ -15,7 +15,7 @@ from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
 from monitor.core.span import Span
 from monitor.core.wire import FactError
-from monitor.storage import Counts, OutboxRow, StoreError
+from monitor.storage import Counts, OutboxRow, StoreError, Waiting
 from monitor.storage.errors import mapped
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
@@ -282,13 +282,20 @@ class SqlReader:
         row = self._row(select(MARKS.c.value).where(MARKS.c.name == name))
         return None if row is None else orjson.loads(row["value"])
 
-    def outbox(self, limit: int) -> list[OutboxRow]:
-        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
-        columns = (OUTBOX.c.key, OUTBOX.c.channel, OUTBOX.c.kind, OUTBOX.c.payload, OUTBOX.c.at_us)
+    def outbox(self, limit: int, *, channel: str | None = None) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered (by one channel), in the order in which they were queued."""
+        query = select(OUTBOX.c.key, OUTBOX.c.channel, OUTBOX.c.kind, OUTBOX.c.payload, OUTBOX.c.at_us)
+        if channel is not None:
+            query = query.where(OUTBOX.c.channel == channel)
         return [
-            OutboxRow(key=key, channel=channel, kind=kind, payload=orjson.loads(payload), at_us=at_us)
-            for key, channel, kind, payload, at_us in self._tuples(select(*columns).order_by(OUTBOX.c.id).limit(limit))
+            OutboxRow(key=key, channel=name, kind=kind, payload=orjson.loads(payload), at_us=at_us)
+            for key, name, kind, payload, at_us in self._tuples(query.order_by(OUTBOX.c.id).limit(limit))
         ]
+
+    def outbox_waiting(self) -> dict[str, Waiting]:
+        """What waits, by channel: a channel with nothing has no place."""
+        query = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
+        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(query)}
 
     def counts(self) -> Counts:
         """How much there is."""
