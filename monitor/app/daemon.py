@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -13,6 +13,7 @@ from typing import Any, TypeVar
 import structlog
 
 from monitor.app.adopt import adoptions
+from monitor.app.channels import Channels, open_channels, routes, sample
 from monitor.app.commands import Commands
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
@@ -28,8 +29,10 @@ from monitor.core.fact import ClockStep
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
+from monitor.detector.herald import Herald
 from monitor.detector.incidents import IncidentWatch
-from monitor.dispatcher import BATCH, Dispatcher, Manner, Post
+from monitor.dispatcher import BATCH, Dispatcher
+from monitor.dispatcher.levels import Levels
 from monitor.dispatcher.tally import MARK as TALLY
 from monitor.dispatcher.tally import Tally
 from monitor.ledger.act import Done, Order, prepare
@@ -38,8 +41,7 @@ from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding
-from monitor.notify.log import NAME as LOG
-from monitor.notify.log import LogChannel
+from monitor.notify import Alert
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
@@ -49,6 +51,7 @@ from monitor.storage.opening import open_store, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
+from monitor.telemetry.snapshot import NotificationsSample
 from monitor.web.pages import Handed, Listening, listen
 from probes._net import LiveNetwork
 
@@ -58,7 +61,6 @@ AUTHOR = "jaga"
 """Who decides what the daemon does by itself."""
 
 READERS = 2
-LOGGED_PER_MINUTE = 600
 LOST_RUNS = 3
 """The exit code when the store could not take the last runs."""
 
@@ -107,6 +109,9 @@ class Daemon:
         self.scheduler: Scheduler
         self.views: Views
         self.heart: Heart
+        self.tally = Tally()
+        self.dispatcher: Dispatcher
+        self.levels: Levels
 
     # What others may ask.
 
@@ -165,9 +170,19 @@ class Daemon:
             self.detector.incidents = replace(
                 self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
             )
+            self._rewire(options)
             self.scheduler.replace(staggered(options.plans))
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
+
+    def _rewire(self, options: Options) -> None:
+        """Other channels and routes, from the next message on; what waits goes over the new ones."""
+        assert self.detector.herald is not None, "a daemon tells"
+        herald = self.detector.herald
+        herald.routes, herald.manners, herald.basis = routes(options.channels), options.manners, options.basis
+        channels = self._channels()
+        self.dispatcher.posts, self.levels.levels = channels.posts, channels.levels
+        self.levels.restart()
 
     async def _held_back(self, wanted: Options) -> frozenset[str]:
         """The services whose list would change while they are not UP."""
@@ -293,6 +308,7 @@ class Daemon:
             self.store,
             self.options.basis.agreements,
             incidents=IncidentWatch(self.options.basis, self.options.opening),
+            herald=Herald(self.options.basis, routes(self.options.channels), self.options.manners),
         )
         self.runner = Runner(
             location=self.options.location,
@@ -324,6 +340,7 @@ class Daemon:
             supervisor=self.supervisor,
             read=self._read,
             ready=lambda: self.ready,
+            notifications=self._notifications,
             logs=self._logs,
         )
         self.pulse.start()
@@ -412,21 +429,27 @@ class Daemon:
 
     @asynccontextmanager
     async def _with_messages(self) -> AsyncIterator[None]:
-        kept = await self._read(lambda: self.store.mark(TALLY))
-        dispatcher = Dispatcher(
+        self.tally = Tally.of(await self._read(lambda: self.store.mark(TALLY)))
+        channels = self._channels()
+        self.dispatcher = Dispatcher(
             self.clock,
-            {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))},
+            channels.posts,
             names=lambda: self._read(lambda: [*self.store.outbox_waiting()]),
             read=lambda channel: self._read(lambda: self.store.outbox(BATCH, channel=channel)),
             ask=self.recorder.ask,
-            tally=Tally.of(kept),
+            tally=self.tally,
         )
-        task = self.supervisor.start("dispatcher", dispatcher.run)
+        self.levels = Levels(self.clock, channels.levels, active=self._alerts, tally=self.tally)
+        tasks = [
+            self.supervisor.start("dispatcher", self.dispatcher.run),
+            self.supervisor.start("levels", self.levels.run),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     @asynccontextmanager
     async def _with_schedule(self) -> AsyncIterator[None]:
@@ -440,6 +463,25 @@ class Daemon:
             await task
 
     # What the parts hand each other.
+
+    def _channels(self) -> Channels:
+        for channel in self.options.channels:
+            if channel.fault is not None:
+                _log.error("channel misconfigured", channel=channel.id, why=channel.fault)
+        return open_channels(
+            self.options.channels,
+            self.options.book,
+            secret=self.options.secret,
+            now_us=self.clock.now_us,
+            not_well=self.not_ready,
+        )
+
+    def _notifications(self) -> NotificationsSample:
+        suppressed = {} if self.detector.herald is None else dict(self.detector.herald.suppressed)
+        return sample(self.options.channels, self.tally, self.store.outbox_waiting(), suppressed)
+
+    def _alerts(self) -> Sequence[Alert]:
+        return () if self.detector.herald is None else self.detector.herald.alerts
 
     async def _run(self, plan: Plan, slot_us: int) -> None:
         self.recorder.accept(await self.runner.run(plan, slot_us))

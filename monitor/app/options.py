@@ -7,9 +7,11 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.app.channels import Book
+from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
+from monitor.detector.herald import OPERATORS, Manners
 from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
@@ -34,6 +36,9 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     opening: Opening = field(default_factory=Opening)
+    manners: Manners = field(default_factory=Manners)
+    channels: tuple[ChannelSettings, ...] = ()
+    book: Book = field(default_factory=lambda: Book(contacts={OPERATORS: ()}))
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
 
@@ -51,6 +56,9 @@ class Options:
             listen=settings.listen,
             expose_money=settings.expose_money,
             opening=settings.opening,
+            manners=settings.manners,
+            channels=settings.channels,
+            book=Book.of(settings),
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -24,7 +24,14 @@ from monitor.scheduler import OVERRUN, Scheduler
 from monitor.storage import Committed
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
-from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
+from monitor.telemetry.snapshot import (
+    CheckSample,
+    DaemonSample,
+    LedgerSample,
+    LocationSample,
+    NotificationsSample,
+    Snapshot,
+)
 from monitor.web import samples
 from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
@@ -48,6 +55,7 @@ class Views:
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
+    notifications: Callable[[], NotificationsSample] = NotificationsSample
     logs: LogCounts | None = None
     entries: Counter[str] = field(default_factory=Counter)
     last_entry_us: int | None = None
@@ -104,6 +112,7 @@ class Views:
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
             incidents=incidents_sample(months),
+            notifications=self.notifications(),
         )
 
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:

@@ -27,6 +27,7 @@ _VERBS = {
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
+    "notify": Verb("monitor.cli.notify", "Test messages, and what waits to be told."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }

@@ -27,6 +27,10 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
+    if loaded.faults:
+        from monitor.config import ConfigError
+
+        raise ConfigError(loaded.faults)
     if explain_:
         from monitor.config.explain import explain
 
@@ -44,8 +48,11 @@ def _as_json(where: Place) -> int:
     except ConfigError as error:
         show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": []})
         return Exit.WRONG_USE
-    show.as_json({"accepted": True, "problems": [], "warnings": _written(loaded.warnings)})
-    return Exit.DONE
+    accepted = not loaded.faults
+    show.as_json(
+        {"accepted": accepted, "problems": _written(loaded.faults), "warnings": _written(loaded.warnings)},
+    )
+    return Exit.DONE if accepted else Exit.WRONG_USE
 
 
 def _written(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:

@@ -7,15 +7,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.core.instant import SECOND_US
 from monitor.storage import OutboxRow
-from monitor.telemetry.snapshot import Histogram
+from monitor.telemetry.snapshot import NOTIFICATION_BOUNDS_US, Histogram
 
 MARK = "messages/tally"
 MAX_TRIALS = 1_000
 MAX_GIVEN_UP = 1_000
 MAX_ERROR = 300
-BOUNDS_US = tuple(int(s * SECOND_US) for s in (0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30, 60))
 
 
 @dataclass(slots=True)
@@ -43,7 +41,7 @@ class Tally:
 
     def _attempt(self, channel: str, kind: str, took_us: int) -> None:
         self.attempted[channel, kind] += 1
-        self.durations.setdefault(channel, Histogram(BOUNDS_US)).observe(took_us)
+        self.durations.setdefault(channel, Histogram(NOTIFICATION_BOUNDS_US)).observe(took_us)
 
     def trial(self, key: str, error: str, now_us: int) -> None:
         """A message waits on, and why."""
@@ -79,7 +77,7 @@ class Tally:
             failures=Counter(document["failures"]),
             last_success_us=dict(document["last_success_us"]),
             durations={
-                name: Histogram(BOUNDS_US, list(counts), sum_us)
+                name: Histogram(NOTIFICATION_BOUNDS_US, list(counts), sum_us)
                 for name, (counts, sum_us) in document["durations"].items()
             },
             trials=dict(document["trials"]),

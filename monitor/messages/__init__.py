@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Mapping
-from types import MappingProxyType
 from typing import Any
 
 from monitor.telemetry.escaping import escape
@@ -86,10 +85,10 @@ def severity_of(kind: str) -> Severity:
     return Severity.TICKET if kind in _TICKETS else Severity.INFO
 
 
-def bounded(fields: Mapping[str, Any]) -> Mapping[str, Any]:
+def bounded(fields: Mapping[str, Any]) -> dict[str, Any]:
     """Fields as a message may carry them: what is empty left out, texts on one line and cut, lists cut."""
     kept = {name: _bounded(value) for name, value in fields.items()}
-    return MappingProxyType({name: value for name, value in kept.items() if value not in (None, "", [], {})})
+    return {name: value for name, value in kept.items() if value not in (None, "", [], {})}
 
 
 def _bounded(value: Any) -> Any:  # noqa: ANN401 - a JSON value

@@ -71,7 +71,7 @@ def _written(fields: Mapping[str, Any], lang: Lang) -> dict[str, str]:
             said[name] = _moment(value, zone, lang)
             said[f"{name}_utc"] = _moment(datetime.fromisoformat(value).astimezone(UTC).isoformat(), "UTC", lang)
         elif name in _DURATIONS:
-            said[name] = locale.duration(value, lang)
+            said[name] = locale.duration(value.partition(".")[0], lang)
         elif name in _PERCENTS:
             said[name] = locale.percent(value, lang)
         elif name == "month":
@@ -102,7 +102,7 @@ def _effect(effect: Mapping[str, Any], lang: Lang) -> str:
     """What the trouble does to a partner's month."""
     credit = locale.percent(effect["credit"], lang, 0)
     if "left" in effect:
-        headroom = HEADROOM[lang].format(left=locale.duration(effect["left"], lang), credit=credit)
+        headroom = HEADROOM[lang].format(left=locale.duration(effect["left"].partition(".")[0], lang), credit=credit)
     else:
         headroom = NO_HEADROOM[lang].format(credit=credit)
     return EFFECT[lang].format(

@@ -32,7 +32,6 @@ DASHBOARDS = sorted((shipped("grafana") / "dashboards").glob("*.json"))
 VARIABLES = ["datasource", "job", "instance", "sla_service", "partner"]
 WITHOUT_DATA = NOT_EXPORTED_YET | {
     # Families of the catalogue that come with the parts that fill them.
-    "sla_notifications_total",
     "sla_statement_credit_ratio",
 }
 
