@@ -225,8 +225,19 @@ class _Desk:
                 self.herald.claims.pop(f"{fact.month}/{fact.partner}/{fact.service}", None)
             case Incident() if fact.by != AUTHOR:
                 self.incident(fact)
+                self.corresponded(fact)
             case _:
                 pass
+
+    def corresponded(self, fact: Incident) -> None:
+        """A question, a plan or a call, to the partner it is meant for, else to all that reported the incident."""
+        state, kind = self.incidents.states.get(fact.id), _CORRESPONDENCE.get(fact.event)
+        if state is None or kind is None:
+            return
+        fields = {**self.telling.incident(state, None), "note": fact.note, "missing": list(fact.missing)}
+        fields |= {"zone": self.telling.zone_of(state.service), "service": state.service, "summary": state.summary}
+        for partner in state.partners if fact.partner is None else (fact.partner,):
+            self._to(partner, kind, f"{kind.value}-{fact.at_us}", fields, fact.id, (state.service,))
 
     def announced(self, fact: Maintenance) -> None:
         if fact.end_us <= self.at_us:
@@ -492,6 +503,11 @@ class _Desk:
             yield _alert("JagaMonitoringBlind", Severity.PAGE, self.herald.blind_us, None)
 
 
+_CORRESPONDENCE = {
+    IncidentEvent.ASKED: Kind.QUESTION,
+    IncidentEvent.PLAN: Kind.PLAN,
+    IncidentEvent.CALL: Kind.CALL,
+}
 _DEGRADED = {
     IncidentEvent.OPENED: Kind.DEGRADED,
     IncidentEvent.LINKED: Kind.DEGRADED,

@@ -75,7 +75,10 @@ MAINTENANCE = frozenset(kind for kind in Kind if kind.value.startswith("maintena
 MONTHLY = frozenset({Kind.STATEMENT, Kind.CREDIT_DUE, Kind.CLAIM_DEADLINE})
 
 FOR_OPERATORS = OPERATIONAL | MAINTENANCE | MONTHLY
-FOR_PARTNERS = MAINTENANCE | MONTHLY | {Kind.DISRUPTION, Kind.DISRUPTION_OVER}
+CORRESPONDENCE = frozenset({Kind.QUESTION, Kind.PLAN, Kind.CALL})
+"""What an incident's partners are asked and told by its levels (CONTRACT 3.2, 4.2)."""
+
+FOR_PARTNERS = MAINTENANCE | MONTHLY | CORRESPONDENCE | {Kind.DISRUPTION, Kind.DISRUPTION_OVER}
 
 
 def severity_of(kind: str) -> Severity:

@@ -125,7 +125,7 @@ LINES: tuple[tuple[str, Sentences], ...] = (
         ),
     ),
     ("credit", _pair("Service credit: {credit}", "Kredit Layanan: {credit}")),
-    ("deadline", _pair("Claim until: {deadline} ({deadline_utc})", "Klaim sampai: {deadline} ({deadline_utc})")),
+    ("deadline", _pair("Claim before: {deadline} ({deadline_utc})", "Klaim sebelum: {deadline} ({deadline_utc})")),
     ("digest", _pair("Digest: {digest}", "Sidik: {digest}")),
     ("incident", _pair("Incident: {incident}", "Insiden: {incident}")),
     ("priority", _pair("Priority: {priority}", "Prioritas: {priority}")),
