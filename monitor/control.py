@@ -89,7 +89,7 @@ class Server:
             async with self._slots:
                 await self._serve(reader, writer)
         except (ConnectionError, TimeoutError, asyncio.IncompleteReadError, ValueError) as error:
-            _log.info("control_connection_dropped", why=type(error).__name__)
+            _log.info("control connection dropped", why=type(error).__name__)
         finally:
             self._serving.discard(task)
             writer.close()
@@ -101,7 +101,7 @@ class Server:
             line = await reader.readline()  # a line over the limit is a ValueError
         uid = _peer(writer)
         if uid not in {0, os.geteuid()}:
-            _log.warning("control_refused", uid=uid)
+            _log.warning("control request refused", uid=uid)
             answer: dict[str, Any] = {"error": "the daemon listens to its own user and to root only"}
         else:
             answer = await self._answer(line, _login(uid))
@@ -121,7 +121,7 @@ class Server:
         except ValueError as error:
             return {"error": str(error)}
         except Exception:  # noqa: BLE001 - whatever it was, the asker gets an answer and the log the cause
-            _log.exception("control_request_failed", do=request.get("do"))
+            _log.exception("control request failed", do=request.get("do"))
             return {"error": "the daemon failed at this request; its log says why"}
 
 

@@ -1,4 +1,5 @@
-"""What every test has: the checkout's folder, patient property tests, and a mode where a skip is a failure.
+"""What every test has: the checkout's folder, the built wheel and an environment of it alone, patient property tests,
+and a mode where a skip is a failure.
 
 `JAGA_TEST_STRICT=1` (CI sets it) turns each skipped test into a failure at the end, by name: on a machine that has
 everything, nothing may be left out in silence. An expected failure (`xfail`) is no skip.
@@ -7,6 +8,8 @@ everything, nothing may be left out in silence. An expected failure (`xfail`) is
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -59,3 +62,28 @@ def pytest_configure(config: pytest.Config) -> None:
 def project_root() -> Path:
     """The checkout's folder."""
     return Path(__file__).resolve().parent.parent
+
+
+@pytest.fixture(scope="session")
+def wheel(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
+    """The wheel, built from the checkout."""
+    folder = tmp_path_factory.mktemp("dist")
+    build = [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)]
+    subprocess.run(build, cwd=project_root, check=True, capture_output=True, timeout=100)
+    (built,) = folder.glob("*.whl")
+    return built
+
+
+@pytest.fixture(scope="session")
+def installed(wheel: Path, tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
+    """An environment with the wheel and what its lock names, and nothing else; nothing of the checkout is in it."""
+    venv = tmp_path_factory.mktemp("installed") / "venv"
+    uv = Path(sys.executable).with_name("uv")
+    lock = project_root / "requirements.lock"
+    for arguments in (
+        ("venv", "--quiet", "--no-project", "--python", sys.executable, venv),
+        ("pip", "install", "--quiet", "--python", venv, "--require-hashes", "-r", lock),
+        ("pip", "install", "--quiet", "--python", venv, "--no-deps", "--offline", wheel),
+    ):
+        subprocess.run([uv, *arguments], cwd=venv.parent, check=True, capture_output=True, timeout=100)
+    return venv

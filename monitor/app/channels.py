@@ -9,7 +9,7 @@ from monitor.clock import wall_us
 from monitor.config import ChannelSettings, Settings, secret
 from monitor.config.models import ChannelModel, Contact
 from monitor.core.instant import SECOND_US
-from monitor.detector.herald import EVERY_PARTNER, OPERATORS, Route
+from monitor.detector.routing import EVERY_PARTNER, OPERATORS, Route
 from monitor.dispatcher import Manner, Post
 from monitor.dispatcher.levels import KIND as LEVEL
 from monitor.dispatcher.levels import Standing

@@ -74,7 +74,7 @@ class Heart:
         if not withheld:
             self._heard(self._notifier.watchdog())
         elif not self._withheld:
-            _log.error("schedule stands still, the watchdog is not fed", behind_us=behind_us)
+            _log.error("schedule stands still", behind_us=behind_us)
         self._withheld = withheld
 
     def _say(self, line: str) -> None:

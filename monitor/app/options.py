@@ -11,10 +11,12 @@ from monitor.app.channels import Book
 from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
-from monitor.detector.herald import OPERATORS, Manners
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
+from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
+from monitor.sealing.checkpoints import Place, place_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -35,12 +37,14 @@ class Options:
     basis: Basis
     listen: tuple[str, int]
     expose_money: bool
+    sealing: Place
     opening: Opening = field(default_factory=Opening)
     manners: Manners = field(default_factory=Manners)
     channels: tuple[ChannelSettings, ...] = ()
     book: Book = field(default_factory=lambda: Book(contacts={OPERATORS: ()}))
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
+    retention_us: int = RETENTION_US
 
     @staticmethod
     def of(settings: Settings) -> Options:
@@ -55,6 +59,8 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            retention_us=settings.retention_us,
+            sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
             opening=settings.opening,
             manners=settings.manners,
             channels=settings.channels,

@@ -17,6 +17,7 @@ _VERBS = {
     "init": Verb("monitor.cli.init", "Write a commented starter configuration."),
     "check": Verb("monitor.cli.check", "Validate the configuration: every problem at once."),
     "probe": Verb("monitor.cli.probe", "Run one check once and show each step."),
+    "reload": Verb("monitor.cli.reload", "Have the running daemon read its configuration again."),
     "status": Verb("monitor.cli.status", "How the services stand now."),
     "statement": Verb("monitor.cli.statement", "The statements of a month."),
     "explain": Verb("monitor.cli.explain", "The arithmetic of a month, line by line."),
@@ -28,7 +29,12 @@ _VERBS = {
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
     "notify": Verb("monitor.cli.notify", "Test messages, and what waits to be told."),
+    "credit-note": Verb("monitor.cli.credit_note", "What a partner is credited for a month, over all its services."),
+    "report": Verb("monitor.cli.report", "The yearly review."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
+    "verify": Verb("monitor.cli.verify", "Recompute a statement from an export, without the store."),
+    "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
+    "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }
 

@@ -21,9 +21,14 @@ if TYPE_CHECKING:
 @click.option("--explain", "explain_", is_flag=True, help="Print the effective configuration, secrets hidden.")
 @place_options
 def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands options over by name
-    """Validate the configuration. Exit code 2 if it is not accepted; warnings alone are accepted."""
+    """Validate the configuration. Exit code 2 if it is not accepted; warnings alone are accepted.
+
+    Names the systemd drop-in that a configured kind of check needs.
+    """
     if json_:
         return _as_json(place())
+    from monitor.cli.drop_ins import needed, said
+
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
@@ -31,6 +36,11 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
         from monitor.config import ConfigError
 
         raise ConfigError(loaded.faults)
+    overload = _overload(loaded)
+    if overload is not None:
+        click.echo(f"{place().config}: {overload} (warning)", err=True)
+    for kind in needed(loaded.settings):
+        click.echo(f"{place().config}: {said(kind)} (note)", err=True)
     if explain_:
         from monitor.config.explain import explain
 
@@ -40,18 +50,32 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     return Exit.DONE
 
 
+def _overload(loaded: Loaded) -> str | None:
+    """Whether more is planned than this machine does."""
+    import asyncio
+
+    from monitor import capacity
+    from monitor.app import Options
+
+    load = asyncio.run(capacity.load(Options.of(loaded.settings).plans))
+    return None if load is None else load.warning()
+
+
 def _as_json(where: Place) -> int:
+    from monitor.cli.drop_ins import needed
     from monitor.config import ConfigError
 
     try:
         loaded = require(where)
     except ConfigError as error:
-        show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": []})
+        refused = {"accepted": False, "problems": _written(error.problems)}
+        show.as_json({**refused, "warnings": [], "drop_ins": [], "overload": None})
         return Exit.WRONG_USE
     accepted = not loaded.faults
-    show.as_json(
-        {"accepted": accepted, "problems": _written(loaded.faults), "warnings": _written(loaded.warnings)},
-    )
+    written = {"accepted": accepted, "problems": _written(loaded.faults), "warnings": _written(loaded.warnings)}
+    overload = _overload(loaded)
+    drop_ins = [f"{kind}.conf" for kind in needed(loaded.settings)]
+    show.as_json({**written, "drop_ins": drop_ins, "overload": overload})
     return Exit.DONE if accepted else Exit.WRONG_USE
 
 

@@ -17,8 +17,9 @@ from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.reading import basis_of, open_reader, open_store, settings, store_file
 from monitor.clock import wall_us
 from monitor.config import TZ_VERSION
+from monitor.core.fact import Close
 from monitor.core.wire import write_fact
-from monitor.ledger.act import Order, act
+from monitor.ledger.act import Done, Order, act
 from monitor.ledger.command import Command, write_command
 from monitor.ledger.decide import Refused
 from monitor.storage import StoreOwnedError
@@ -77,9 +78,14 @@ def decide(asked: Asked, command: Command) -> None:
 
 def _as_owner(asked: Asked, command: Command) -> dict[str, Any]:
     """Take the store and decide; StoreOwnedError while a daemon has it."""
+    from monitor.cli.signing import refuse_contradicted, sign_checkpoint
+
     basis = basis_of(settings())
     with open_store() as store:
+        refuse_contradicted(store)
         done = act(store, basis, _order(asked, command))
+        if isinstance(done, Done) and any(isinstance(entry.fact, Close) for entry in done.entries):
+            sign_checkpoint(store)
     if isinstance(done, Refused):
         raise AnswerIsNoError(done.reason)
     return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}

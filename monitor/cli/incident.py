@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -13,7 +14,7 @@ from monitor.cli.deciding import Asked, asked_options, decide
 from monitor.cli.exits import AnswerIsNoError, WrongUseError
 from monitor.cli.parse import INSTANT
 from monitor.cli.place import place_options
-from monitor.cli.reading import attachments_folder, reading
+from monitor.cli.reading import attachments_folder, personal_files, reading
 from monitor.core.incident_fact import REQUESTED_LEVELS, Attachment, EscalationReason
 from monitor.core.priority import ClockName, Priority
 from monitor.ledger.incidents_command import (
@@ -22,13 +23,11 @@ from monitor.ledger.incidents_command import (
     ChangePriority,
     CloseIncident,
     ConveneCall,
-    EraseReporter,
     EscalateIncident,
     FixIncident,
     OpenIncident,
     PauseIncident,
     ReopenIncident,
-    Reporter,
     ResumeIncident,
     SendPlan,
     SupplyIncident,
@@ -104,12 +103,13 @@ def open_(  # noqa: PLR0913 - the pieces of a report
     **pieces: str | None,
 ) -> None:
     """Report an incident of SERVICE. What is missing is listed on it and asked for; "none, because …" is an answer."""
+    who = {field: text.strip() for field, text in (("name", name), ("email", email), ("phone", phone)) if text.strip()}
     report = OpenIncident(
         service=service,
         priority=Priority(priority),
         summary=summary,
         partner=partner,
-        reporter=Reporter(name=name, email=email, phone=phone),
+        identity=tuple(who),
         pieces={piece: text for piece, text in pieces.items() if text},
         attachments=_kept(asked, attached),
         channel=channel,
@@ -117,7 +117,16 @@ def open_(  # noqa: PLR0913 - the pieces of a report
         joins=joins,
         at_us=at_us,
     )
-    decide(asked, report)
+    if not who or asked.preview:
+        decide(asked, report)
+        return
+    files = personal_files()
+    reference = files.keep("reporter", who)
+    try:
+        decide(asked, replace(report, reporter=reference))
+    except AnswerIsNoError:
+        files.erase(reference)  # no entry refers to it
+        raise
 
 
 @command.command("supply", epilog="Example: jaga incident supply i-1 --steps 'log in, then order'")
@@ -274,15 +283,6 @@ def call(asked: Asked, incident: str, note: str) -> None:
     decide(asked, ConveneCall(incident=incident, note=note))
 
 
-@command.command("erase", epilog="Example: jaga incident erase i-1")
-@click.argument("incident")
-@asked_options
-@place_options
-def erase(asked: Asked, incident: str) -> None:
-    """Forget who reported it. The record keeps a digest that tells no name."""
-    decide(asked, EraseReporter(incident=incident))
-
-
 @command.command("list", epilog="Example: jaga incident list --json")
 @click.option("--all", "all_", is_flag=True, help="Closed ones too.")
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
@@ -312,7 +312,7 @@ def show_(incident: str, json_: bool) -> None:  # noqa: FBT001 - as above
     from monitor.ledger.incidents_view import Desk, lines, timeline
 
     with reading() as months:
-        found = timeline(Desk.of(months.record, months.basis, months.now_us), incident, months.reader)
+        found = timeline(Desk.of(months.record, months.basis, months.now_us), incident, personal_files())
     if found is None:
         raise AnswerIsNoError(f"there is no incident {incident}")
     if json_:

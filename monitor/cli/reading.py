@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
@@ -19,6 +20,10 @@ from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.storage import Reader, Store, opening
+from monitor.storage.personal import PersonalFiles
+
+if TYPE_CHECKING:
+    from monitor.sealing import checkpoints as sealing
 
 
 def place() -> Place:
@@ -77,6 +82,24 @@ def attachments_folder() -> Path:
     """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
     file = store_file()
     return _address()[1] if file is None else file.parent
+
+
+def sealing_place() -> sealing.Place:
+    """Where the signing key of the verb's store lies."""
+    from monitor.sealing.checkpoints import place_of
+
+    where = place()
+    found = configured()
+    if found is None:
+        assert where.store is not None, "without a configuration the store is named"
+        return place_of(where.store, base=Path.cwd())
+    return place_of(found.store, base=found.base, key=found.signing_key, origin=found.origin)
+
+
+def personal_files() -> PersonalFiles:
+    """The personal data beside the verb's store."""
+    url, base = _address()
+    return opening.personal_files(url, base=base)
 
 
 @contextmanager

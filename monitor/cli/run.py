@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from urllib.parse import urlsplit
 
 import click
 
@@ -39,18 +40,23 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
 
     from monitor.app import compose
     from monitor.clock import wall_us
+    from monitor.config import secret
     from monitor.sdnotify import Notifier
     from monitor.telemetry.logs import set_up
+    from monitor.telemetry.scrubbing import Scrubber
 
     where = place()
     found = read_settings(where)
-    logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level)
+    scrubber = Scrubber()
+    scrubber.remember(urlsplit(found.store).password or "")
+    logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level, scrub=scrubber.scrub)
 
     notifier = Notifier.from_environment(os.environ, pid=os.getpid())
     if notifier.fault is not None:
         structlog.get_logger("jaga.run").warning("service manager not understood", reason=notifier.fault)
 
     async def serve() -> int:
-        return await compose(found, logs=logs, notifier=notifier).serve(reread=lambda: read_settings(where))
+        daemon = compose(found, logs=logs, notifier=notifier, secret=scrubber.watch(secret))
+        return await daemon.serve(reread=lambda: read_settings(where))
 
     return asyncio.run(serve())

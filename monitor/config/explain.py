@@ -39,6 +39,7 @@ def effective(settings: Settings) -> dict[str, Any]:
     """The same as plain data."""
     return {
         "store": confidential.shown_text(settings.store),
+        "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": {"listen": listen_text(settings.listen)},
         "metrics": {"expose_money": settings.expose_money},
@@ -56,6 +57,7 @@ def effective(settings: Settings) -> dict[str, Any]:
         },
         "channels": {channel.id: _channel(channel) for channel in settings.channels},
         "provider": settings.provider.model_dump(mode="json", exclude_none=True),
+        **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
@@ -79,6 +81,12 @@ def _channel(channel: ChannelSettings) -> dict[str, Any]:
 def _masked_url(url: str) -> str:
     scheme, mark, _rest = url.partition("://")
     return url if url.startswith("${") else f"{scheme}{mark}{MASK}"
+
+
+def _sealing(settings: Settings) -> dict[str, Any]:
+    found = {"key": settings.signing_key, "origin": settings.origin}
+    stated = {name: value for name, value in found.items() if value is not None}
+    return {"sealing": stated} if stated else {}
 
 
 def _contracts(settings: Settings) -> dict[str, Any]:

@@ -34,8 +34,8 @@ from monitor.core.calendar import CalendarError, Hours, day_start_us
 from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
-from monitor.detector.herald import Manners
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import Manners
 from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
 from probes.secret import SecretError, lookup
@@ -43,6 +43,7 @@ from probes.template import Reference
 from probes.template import parse as parse_template
 from probes.transaction import Spec, SpecError, finally_budget_ns, parse
 
+CHANNELS = (LOG,)
 OWN_KEYS = frozenset(CheckModel.model_fields)
 MIN_INTERVAL_US = SECOND_US
 MAX_INTERVAL_US = DAY_US
@@ -98,10 +99,13 @@ class _Loader:
         settings = Settings(
             base=self._base,
             store=root.store,
+            retention_us=root.retention,
             location=root.location.id,
             controls=self._controls(root.location),
             listen=root.web.listen,
             expose_money=root.metrics.expose_money,
+            signing_key=root.sealing.key,
+            origin=root.sealing.origin,
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
             services=tuple(
                 self._service(id_, service, specs, controls=bool(root.location.controls))
@@ -120,7 +124,6 @@ class _Loader:
             contacts=tuple((id_, partner.contacts) for id_, partner in root.partners.items()),
         )
         self._credit_bases(root)
-        self._levels(root)
         if self._problems:
             raise ConfigError(self._problems)
         return Loaded(settings=settings, warnings=tuple(sorted(self._warnings)), faults=tuple(sorted(self._faults)))
@@ -272,14 +275,18 @@ class _Loader:
             holidays=version.holidays,
             collective_leave=version.collective_leave,
             priorities={**AGREED_TARGETS, **self._targets(version, (*path, "priorities"))},
-            levels={
-                **AGREED_LEVELS,
-                **{
-                    int(number): Level(owners=level.owners, channels=level.channels)
-                    for number, level in version.levels.items()
-                },
-            },
+            levels={**AGREED_LEVELS, **self._levels(version, (*path, "levels"))},
         )
+
+    def _levels(self, version: TermsModel, path: Path) -> dict[int, Level]:
+        known = [*CHANNELS, *_mapping(self._document.data.get("channels"))]
+        for number, level in version.levels.items():
+            for n, channel in enumerate(level.channels):
+                if channel not in known:
+                    self._say((*path, number, "channels", n), unknown(channel, known, "channel"))
+        return {
+            int(number): Level(owners=level.owners, channels=level.channels) for number, level in version.levels.items()
+        }
 
     def _targets(self, version: TermsModel, path: Path) -> dict[Priority, Target]:
         found: dict[Priority, Target] = {}
@@ -429,17 +436,6 @@ class _Loader:
             self._say((*path, *inner), message, key=at_key)
         mine = [fault.message for fault in self._faults if fault.path[:2] == path]
         return ChannelSettings(id=id_, model=model, fault="; ".join(mine) or None)
-
-    def _levels(self, root: Root) -> None:
-        """The channels of escalations must be there."""
-        known = [LOG, *root.channels]
-        for id_, contract in root.contracts.items():
-            for n, version in enumerate(contract.terms):
-                for number, level in version.levels.items():
-                    for channel in level.channels:
-                        if channel not in known:
-                            path: Path = ("contracts", id_, "terms", n, "levels", number, "channels")
-                            self._warn(path, f"{channel!r}: {unknown(channel, known, 'channel')}")
 
     def _credit_bases(self, root: Root) -> None:
         """With several services it must be stated what a credit is a share of (CONTRACT 2.6)."""

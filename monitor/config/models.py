@@ -179,9 +179,6 @@ Partners = Annotated[
     WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
 ]
 
-# A key of YAML that reads as a number.
-LevelNumber = Annotated[Literal["1", "2", "3"], BeforeValidator(str)]
-
 
 class Model(BaseModel):
     """Every key known, nothing changed afterwards."""
@@ -203,6 +200,21 @@ class Web(Model):
     """Where the pages and metrics are."""
 
     listen: Listen = Field(default=("127.0.0.1", 9464), description="host:port of the pages and /metrics.")
+
+
+class SealingModel(Model):
+    """What makes the record believable to others."""
+
+    key: StrictStr | None = Field(
+        default=None,
+        min_length=1,
+        description="The file of the signing key, relative to this file. Default: beside the ledger, ending in .key.",
+    )
+    origin: StrictStr | None = Field(
+        default=None,
+        pattern=r"^[A-Za-z0-9._/-]{1,120}$",
+        description="How the ledger calls itself in its checkpoints, such as example.id/sla. Fixed with its first key.",
+    )
 
 
 class Metrics(Model):
@@ -269,7 +281,7 @@ class TermsModel(Model):
     priorities: dict[Literal["P1", "P2", "P3"], TargetModel] = Field(
         default={}, description="Targets of incidents by priority; those not written are the agreement's."
     )
-    levels: dict[LevelNumber, LevelModel] = Field(
+    levels: dict[Literal["1", "2", "3"], LevelModel] = Field(
         default={}, description="Levels of escalation; those not written are the agreement's."
     )
 
@@ -449,6 +461,10 @@ class Root(Model):
     """The whole file."""
 
     store: Store = Field(default="sqlite:///var/jaga/ledger.db", description="Where the ledger is.")
+    retention: Duration = Field(
+        default=400 * DAY_US,
+        description="How long the runs of closed months are kept; what each hour said is kept for ever.",
+    )
     location: Location
     web: Web = Web()
     metrics: Metrics = Metrics()
@@ -456,6 +472,7 @@ class Root(Model):
     messages: MessagesModel = MessagesModel()
     channels: dict[Id, dict[str, Any]] = {}
     provider: Provider = Provider()
+    sealing: SealingModel = SealingModel()
     contracts: dict[Id, Contract] = Field(min_length=1)
     services: dict[Id, Service] = Field(min_length=1)
     partners: dict[Id, Partner] = Field(default={})

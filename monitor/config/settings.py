@@ -9,9 +9,10 @@ from pathlib import Path
 
 from monitor.config.models import CHANNEL_KINDS, ChannelModel, Contact, Provider
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
+from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
-from monitor.detector.herald import Manners
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import Manners
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -75,6 +76,7 @@ class Settings:
 
     base: Path
     store: str = field(repr=False)  # may hold a literal password
+    retention_us: int = 400 * DAY_US
     location: str
     controls: tuple[str, ...]
     listen: tuple[str, int]
@@ -88,6 +90,8 @@ class Settings:
     channels: tuple[ChannelSettings, ...] = ()
     provider: Provider = field(default_factory=Provider, repr=False)  # personal data
     contacts: tuple[tuple[str, tuple[Contact, ...]], ...] = field(default=(), repr=False)  # as above, by partner
+    signing_key: str | None = None
+    origin: str | None = None
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from monitor.config.schema import NAME, schema_text
 
+STORE = "sqlite:///var/jaga/ledger.db"
 STARTER = """\
 # yaml-language-server: $schema=jaga.schema.json
 #

@@ -197,6 +197,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditApplied:
+    """The granted credit of a month was set off against an invoice, named in `invoice` (CONTRACT 5.2)."""
+
+    TYPE: ClassVar[str] = "credit_applied"
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TermsAdopted:
     """A version of a contract's terms in its written form, effective from an instant, agreed by both parties."""
 
@@ -266,6 +279,20 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The runs stamped in an hour (UTC) were sealed: `root` is the Merkle root over the leaves of `segments` segments
+    with `runs` runs in all, in the order of their services and numbers. An hour is sealed again when runs come late.
+    """
+
+    TYPE: ClassVar[str] = "sealed"
+    hour_us: int
+    segments: int
+    runs: int
+    root: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockStep:
     """The wall clock was seen to step by `delta_us` against the time base."""
 
@@ -273,6 +300,66 @@ class ClockStep:
     at_us: int
     delta_us: int
     location: str | None = None
+
+
+class KeyReason(enum.StrEnum):
+    """Why a key signs from here on: the first of a ledger, the next by the word of the one before, or after a loss."""
+
+    FIRST = "first"
+    ROTATED = "rotated"
+    LOST = "lost"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeyAdopted:
+    """From here on checkpoints are signed with `key` (its public line). `replaces` is the line of the key before;
+    `endorsed` the note by which that key names this one, None for a first key and after a loss.
+    """
+
+    TYPE: ClassVar[str] = "key"
+    key: str
+    why: KeyReason
+    at_us: int
+    replaces: str | None = None
+    endorsed: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckpointSigned:
+    """A signed checkpoint over all entries before this one, as its note (`core.checkpoint`)."""
+
+    TYPE: ClassVar[str] = "checkpoint"
+    note: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LossAccepted:
+    """An older state was put back, and goes on from here: what came after it and was acknowledged or signed is lost.
+
+    `entries` and `arrival` are what had been acknowledged, `checkpoint` the newest that had been signed, as its note.
+    """
+
+    TYPE: ClassVar[str] = "loss"
+    at_us: int
+    entries: int
+    arrival: int
+    checkpoint: str | None = None
+    by: str | None = None
+    note: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalErased:
+    """The personal data that entries refer to as `of` is erased; the reference stays, and says nothing any more."""
+
+    TYPE: ClassVar[str] = "erasure"
+    of: str
+    at_us: int
+    by: str | None = None
+    note: str | None = None
 
 
 Fact = (
@@ -286,12 +373,18 @@ Fact = (
     | Adjudication
     | Annulment
     | Claim
+    | CreditApplied
     | TermsAdopted
     | Subscribed
     | Retired
     | Outage
     | Close
+    | Sealed
     | ClockStep
     | Incident
     | Delivery
+    | KeyAdopted
+    | CheckpointSigned
+    | LossAccepted
+    | PersonalErased
 )

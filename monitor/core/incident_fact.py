@@ -88,8 +88,8 @@ class Attachment:
 class Incident:
     """One event in an incident's life. Which fields an event has is told by `NEEDED`.
 
-    `at_us` is when it happened; `due_us` on an escalation the instant at which it was due. `reporter` is a salted
-    digest of the reporter's identity, which is kept beside the chain. `pieces` are the texts of a report, `missing`
+    `at_us` is when it happened; `due_us` on an escalation the instant at which it was due. `reporter` refers to
+    the reporter's identity, which is kept beside the chain. `pieces` are the texts of a report, `missing`
     what it lacks. `found_us` is since when the monitor saw what it opened for, or saw it over.
     """
 

@@ -15,7 +15,8 @@ from typing import Any, TypeVar
 
 from monitor.core import fact as facts
 from monitor.core.check import Check, CheckList, Network
-from monitor.core.fact import ExclusionReason, Fact, Ruling
+from monitor.core.checkpoint import NoteError, read_checkpoint, read_note, read_public_key
+from monitor.core.fact import ExclusionReason, Fact, KeyReason, Ruling
 from monitor.core.incident_fact import (
     NEEDED,
     Attachment,
@@ -26,6 +27,7 @@ from monitor.core.incident_fact import (
     IncidentEvent,
 )
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
+from monitor.core.personal import REFERENCE
 from monitor.core.priority import LEVELS, ClockName, Priority
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
@@ -228,6 +230,27 @@ def _level(value: object) -> int:
     return _count(value)
 
 
+def _reference(value: object) -> str:
+    text = _text(value)
+    if not REFERENCE.fullmatch(text):
+        raise _wrong(value, "a reference to personal data: personal: and 64 hexadecimal digits")
+    return text
+
+
+def _noted(read: Callable[[str], object]) -> Form:
+    """A text in one of the formats of `core.checkpoint`, kept as it is."""
+
+    def checked(value: object) -> str:
+        text = _text(value)
+        try:
+            read(text)
+        except NoteError as error:
+            raise FactError("cannot be read: " + str(error)) from error
+        return text
+
+    return Form(checked, str)
+
+
 def _same(value: Any) -> Any:  # noqa: ANN401 - JSON values of any type pass through
     return value
 
@@ -269,6 +292,11 @@ _ATTACHMENT = (
     Field("digest", "digest", TEXT),
 )
 ATTACHMENTS = Form(_attachments, lambda attached: [_write_fields(_ATTACHMENT, one) for one in attached])
+KEY_REASON = _choice(KeyReason)
+PUBLIC_KEY = _noted(read_public_key)
+NOTE = _noted(read_note)
+PERSONAL = Form(_reference, _same)
+CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
     Field("id", "id", ID),
@@ -347,6 +375,14 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
     ),
     facts.Annulment: (Field("id", "id", ID), *_SOURCE, _START, _END, _AT, _BY, _NOTE),
     facts.Claim: (Field("partner", "partner", ID), _SERVICE, Field("month", "month", MONTH), _AT, _BY),
+    facts.CreditApplied: (
+        Field("partner", "partner", ID),
+        _SERVICE,
+        Field("month", "month", MONTH),
+        Field("invoice", "invoice", TEXT),
+        _AT,
+        _BY,
+    ),
     facts.TermsAdopted: (
         Field("contract", "contract", ID),
         Field("effective_from", "effective_from_us", INSTANT),
@@ -382,6 +418,13 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("reason", "reason", _optional(TEXT), None),
         Field("credit_delta", "credit_delta", _optional(TEXT), None),
     ),
+    facts.Sealed: (
+        Field("hour", "hour_us", INSTANT),
+        Field("segments", "segments", COUNT),
+        Field("runs", "runs", COUNT),
+        Field("root", "root", TEXT),
+        _AT,
+    ),
     facts.ClockStep: (
         _AT,
         Field("delta_us", "delta_us", INTEGER),
@@ -399,7 +442,7 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("found", "found_us", _optional(INSTANT), None),
         Field("summary", "summary", _optional(TEXT), None),
         Field("channel", "channel", _optional(TEXT), None),
-        Field("reporter", "reporter", _optional(TEXT), None),
+        Field("reporter", "reporter", _optional(PERSONAL), None),
         Field("pieces", "pieces", _or_empty(TEXTS, {}), {}),
         Field("missing", "missing", _or_empty(IDS, ()), ()),
         Field("attachments", "attachments", _or_empty(ATTACHMENTS, ()), ()),
@@ -419,6 +462,25 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("to", "to", TEXT),
         _AT,
         Field("receipt", "receipt", _optional(TEXT), None),
+    ),
+    facts.KeyAdopted: (
+        Field("key", "key", PUBLIC_KEY),
+        Field("why", "why", KEY_REASON),
+        _AT,
+        Field("replaces", "replaces", _optional(PUBLIC_KEY), None),
+        Field("endorsed", "endorsed", _optional(NOTE), None),
+        _BY,
+        _NOTE,
+    ),
+    facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.PersonalErased: (Field("of", "of", PERSONAL), _AT, _BY, _NOTE),
+    facts.LossAccepted: (
+        _AT,
+        Field("entries", "entries", COUNT),
+        Field("arrival", "arrival", COUNT),
+        Field("checkpoint", "checkpoint", _optional(CHECKPOINT), None),
+        _BY,
+        _NOTE,
     ),
 }
 _CHECKS_FACT = (*_CHECK_LIST, _BY, _NOTE)

@@ -14,7 +14,7 @@ import structlog
 
 from monitor.core.agreement import adopted
 from monitor.core.exclusion import Excluded, excluded_for
-from monitor.core.fact import Annulment, ChecksAdopted, Fact, Outage, Reversal
+from monitor.core.fact import Annulment, ChecksAdopted, ClockStep, Fact, Outage, Reversal
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Origin, Run, SourceKey
 from monitor.core.span import Span
@@ -95,7 +95,9 @@ class Detector:
             self.incidents.open(self.store)
         if self.herald is not None:
             self.herald.open(self.store)
-        self.store.commit(Unit(recorded_at_us=at_us, marks=self.marks()))
+        # By a clock that was put back while nobody looked.
+        facts = [fact for watch in self.watches.values() for fact in watch.rewind(at_us, at_us)]
+        self.store.commit(Unit(recorded_at_us=at_us, facts=facts, marks=self.marks()))
 
     def take(self, committed: Committed | None, at_us: int, open_since: Mapping[str, int]) -> Unit | None:
         """What follows from a committed unit, or from the passing of time alone (None): to be written before the next.
@@ -115,6 +117,10 @@ class Detector:
             return None
         self.stats.evaluated_us = at_us
         return unit
+
+    def forget(self) -> None:
+        """What was found may not be what stands: begin at the next turn where the record says."""
+        self._evidence = None
 
     def marks(self) -> dict[str, Any]:
         """Everything that is kept over restarts, as it stands."""
@@ -138,7 +144,9 @@ class Detector:
             changes = tuple(change for change in evidence.apply(committed) if change.deleted or change.written)
             news = {run.service for run in committed.fresh} | {change.source.service for change in changes}
             self._note(evidence, committed)
+        rewound = self._rewound(committed, at_us)
         facts, marks = self._settle(evidence, news, at_us, open_since)
+        facts[:0] = rewound
         outbox: list[OutboxRow] = []
         if self.incidents is not None:
             followed, outbox = self.incidents.turn(self.watches, facts, at_us, evidence.book, self._agreements)
@@ -159,6 +167,12 @@ class Detector:
         if not (changes or facts or marks or outbox):
             return None
         return Unit(recorded_at_us=at_us, facts=facts, spans=changes, marks=marks, outbox=outbox)
+
+    def _rewound(self, committed: Committed | None, at_us: int) -> list[Fact]:
+        """The outages that end because the clock was put back; their time is judged again from there."""
+        steps = [entry.fact for entry in committed.entries if isinstance(entry.fact, ClockStep)] if committed else []
+        back = [step.at_us for step in steps if step.delta_us < 0]
+        return [fact for to_us in back for watch in self.watches.values() for fact in watch.rewind(to_us, at_us)]
 
     def _note(self, evidence: Evidence, committed: Committed) -> None:
         """Count the runs of a unit, and take in what its decisions change."""

@@ -216,7 +216,7 @@ class _Desk:
         fact = Incident(
             id=state.id,
             event=event,
-            at_us=self.at_us,
+            at_us=max(self.at_us, state.last_us),  # the clock may have been put back
             outage=outage,
             found_us=found_us,
             by=AUTHOR,

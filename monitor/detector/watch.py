@@ -30,6 +30,9 @@ class Watch:
 
     Since when it is UP, since when some checks fail and it is not DOWN, since when it is UP and none does, since
     when it is UNKNOWN; None where that is not so.
+
+    Time is counted up to `counted_us`, which is later where the clock was put back: that time is judged anew, so that
+    its outages are told, and counted once.
     """
 
     service: str
@@ -44,6 +47,24 @@ class Watch:
     unknown_us: int = 0
     downtime_us: Counter[str] = field(default_factory=Counter)
     excluded_us: Counter[str] = field(default_factory=Counter)
+    counted_us: int = 0
+
+    def rewind(self, to_us: int, at_us: int) -> list[Outage]:
+        """The clock was put back to `to_us`: judge from there again. An outage that began later began in a time that
+        was not, and ends where it began; the answer is its fact.
+        """
+        if to_us >= self.settled_us:
+            return []
+        self.counted_us = max(self.counted_us, self.settled_us)
+        self.settled_us = to_us
+        self.up_since_us = _before(self.up_since_us, to_us)
+        self.failing_since_us = _before(self.failing_since_us, to_us)
+        self.clean_since_us = _before(self.clean_since_us, to_us)
+        if self.outage is None or self.outage.start_us < to_us:
+            return []
+        ended = self._fact(at_us, self.outage.start_us)
+        self.outage = None
+        return [ended]
 
     def advance(
         self,
@@ -84,6 +105,7 @@ class Watch:
         outage = None if self.outage is None else {"start_us": self.outage.start_us, "peak": list(self.outage.peak)}
         return {
             "settled_us": self.settled_us,
+            "counted_us": self.counted_us,
             "outage": outage,
             "up_since_us": self.up_since_us,
             "failing_since_us": self.failing_since_us,
@@ -113,6 +135,7 @@ class Watch:
             document["unknown_us"],
             Counter(document["downtime_us"]),
             Counter(document["excluded_us"]),
+            document.get("counted_us", 0),
         )
 
     def _edge(self, span: VerdictSpan, at_us: int) -> Iterable[Outage]:
@@ -146,6 +169,7 @@ class Watch:
         )
 
     def _count(self, span: VerdictSpan, excluded: Sequence[Excluded]) -> None:
+        span = span._replace(start_us=max(span.start_us, min(self.counted_us, span.end_us)))
         length_us = span.end_us - span.start_us
         if span.verdict is Verdict.UNKNOWN:
             self.unknown_us += length_us
@@ -182,6 +206,11 @@ def _watched(lists: Sequence[CheckList], span: VerdictSpan) -> bool:
     """Whether any check was in force: a service that was retired, or is not watched yet, is not unknown but absent."""
     in_force = list_in_force(lists, span.start_us)
     return in_force is not None and bool(in_force.checks)
+
+
+def _before(since_us: int | None, to_us: int) -> int | None:
+    """An instant, unless it lies in a time that was not."""
+    return since_us if since_us is not None and since_us <= to_us else None
 
 
 def _since(known_us: int | None, span: VerdictSpan, *, holds: bool) -> int | None:

@@ -58,7 +58,6 @@ def prepare(store: Reader, basis: Basis, order: Order) -> tuple[Unit | None, Don
         origin=Origin.OWN,
         spans=Evidence(store).apply(Committed(head=head, entries=entries)),
         outbox=decided.outbox,
-        marks=decided.marks,
         expected_head=head,
     )
     return unit, Done(entries=entries, remarks=decided.remarks)

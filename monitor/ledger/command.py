@@ -132,6 +132,17 @@ class FileClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyCredit:
+    """The granted credit of a month was set off against an invoice; None means now."""
+
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseMonth:
     """Close a month for one partner and service, or (with `restate_reason`) make its next version."""
 
@@ -151,6 +162,7 @@ Command = (
     | Adjudicate
     | Annul
     | FileClaim
+    | ApplyCredit
     | CloseMonth
     | IncidentCommand
 )
@@ -165,6 +177,7 @@ COMMANDS: dict[str, type[Command]] = {
     "adjudicate": Adjudicate,
     "annul": Annul,
     "claim file": FileClaim,
+    "claim apply": ApplyCredit,
     "close": CloseMonth,
     **INCIDENT_COMMANDS,
 }

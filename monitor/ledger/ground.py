@@ -24,8 +24,8 @@ from monitor.ledger.record import Basis, Record, record_of
 class Ground:
     """All that a month's figures and document need beside the evidence.
 
-    `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement.
-    `incidents` are those of a closed version, as its close recorded them.
+    `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement;
+    `digest` is what the close entry says of the statement it issued, `incidents` what it recorded of them.
     """
 
     month: Month
@@ -45,6 +45,7 @@ class Ground:
     issued_us: int | None = None
     restates: Mapping[str, Any] | None = None
     incidents: tuple[Mapping[str, Any], ...] | None = None
+    digest: str | None = None
 
 
 def ground_now(record: Record, basis: Basis, month: Month, partner: str, service: str) -> Ground | None:
@@ -125,6 +126,7 @@ def ground_of(record: Record, entry: Entry, close: Close, *, latest: bool) -> Gr
         issued_us=close.at_us,
         restates=restates,
         incidents=tuple(inputs.get("incidents", ())),
+        digest=close.digest,
     )
 
 

@@ -196,7 +196,7 @@ def carry_out(state: State, acts: Iterable[Act], countings: Countings, now_us: i
         fact = Incident(
             id=state.id,
             event=IncidentEvent.ESCALATED,
-            at_us=now_us,
+            at_us=max(now_us, state.opened_us),  # the clock may have been put back since
             partner=act.pair,
             clock=act.clock,
             level=act.level,

@@ -15,25 +15,20 @@ from monitor.core.priority import ClockName, Priority
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Reporter:
-    """Who reports: personal data, kept beside the chain."""
-
-    name: str = ""
-    email: str = ""
-    phone: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class OpenIncident:
     """A report (CONTRACT 3.2). `pieces` are its texts by `PIECES`; with `joins` it is a partner's own report of an
     incident that is open already. Without a partner it is the provider's own, with internal clocks alone.
+
+    `reporter` refers to who reports, which is kept beside the chain; `identity` says which of name, email and phone are
+    known there.
     """
 
     service: str
     priority: Priority
     summary: str
     partner: str | None = None
-    reporter: Reporter = field(default_factory=Reporter)
+    reporter: str | None = None
+    identity: tuple[str, ...] = ()
     pieces: Mapping[str, str] = field(default_factory=dict)
     attachments: tuple[Attachment, ...] = ()
     channel: str | None = None
@@ -176,13 +171,6 @@ class ConveneCall:
     note: str
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EraseReporter:
-    """Forget who reported an incident; the digests in the record stay."""
-
-    incident: str
-
-
 EventCommand = (
     SupplyIncident
     | AcknowledgeIncident
@@ -198,7 +186,7 @@ EventCommand = (
     | SendPlan
     | ConveneCall
 )
-IncidentCommand = OpenIncident | EraseReporter | EventCommand
+IncidentCommand = OpenIncident | EventCommand
 
 INCIDENT_COMMANDS: Mapping[str, type[IncidentCommand]] = MappingProxyType(
     {
@@ -216,6 +204,5 @@ INCIDENT_COMMANDS: Mapping[str, type[IncidentCommand]] = MappingProxyType(
         "incident escalate": EscalateIncident,
         "incident plan": SendPlan,
         "incident call": ConveneCall,
-        "incident erase": EraseReporter,
     },
 )

@@ -6,10 +6,8 @@ without a daemon loses no escalation, and the order of the record is the order o
 
 from __future__ import annotations
 
-import secrets
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, replace
-from typing import Any
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 from monitor.core.incident import Illegal, State
 from monitor.core.incident_fact import REQUESTED_LEVELS, Cause, Incident, IncidentEvent
@@ -17,20 +15,16 @@ from monitor.core.instant import format_instant
 from monitor.ledger.incidents import Carried, Counter, IncidentBook, follow, free_id, message, settle
 from monitor.ledger.incidents_command import (
     CloseIncident,
-    EraseReporter,
     EscalateIncident,
     EventCommand,
     IncidentCommand,
     OpenIncident,
-    Reporter,
 )
 from monitor.ledger.incidents_report import (
     PIECES,
     REPORTER_FIELDS,
-    identity_digest,
     is_given,
     lacking,
-    personal_mark,
     refusal,
 )
 from monitor.ledger.month import Months
@@ -45,7 +39,6 @@ class Outcome:
 
     facts: tuple[Incident, ...]
     outbox: tuple[OutboxRow, ...] = ()
-    marks: Mapping[str, Any] = field(default_factory=dict)
     remarks: tuple[str, ...] = ()
 
 
@@ -64,8 +57,6 @@ def decide_incident(months: Months, command: IncidentCommand, *, by: str) -> Out
     if state is None:
         known = ", ".join(desk.incidents.states) or "none"
         return Illegal(f"there is no incident {command.incident}; known: {known}")
-    if isinstance(command, EraseReporter):
-        return desk.erase(state)
     return desk.event(state, command)
 
 
@@ -83,7 +74,7 @@ class _Desk:
         if why is not None:
             return Illegal(why)
         id_ = free_id(self.incidents.states)
-        fact, marks = self._report(command, id_)
+        fact = self._report(command, id_)
         opening = replace(
             fact,
             event=IncidentEvent.OPENED,
@@ -93,7 +84,7 @@ class _Desk:
             outage=command.outage,
             summary=command.summary.strip(),
         )
-        return self._reported(None, opening, marks, self._same_trouble(command))
+        return self._reported(None, opening, self._same_trouble(command))
 
     def join(self, command: OpenIncident, joined: str) -> Outcome | Illegal:
         state = self.incidents.states.get(joined)
@@ -104,8 +95,8 @@ class _Desk:
         why = self._no_report(command)
         if why is not None:
             return Illegal(why)
-        fact, marks = self._report(command, joined)
-        return self._reported(state, replace(fact, summary=command.summary.strip()), marks, ())
+        fact = self._report(command, joined)
+        return self._reported(state, replace(fact, summary=command.summary.strip()), ())
 
     def event(self, state: State, command: EventCommand) -> Outcome | Illegal:
         at_us = self._at(getattr(command, "at_us", None))
@@ -125,13 +116,6 @@ class _Desk:
                 carried = carried.then(Carried(done.state, (), tuple(self._notices(done.state, fact))))
         return Outcome(facts=carried.facts, outbox=carried.outbox, remarks=tuple(_remarks(carried)))
 
-    def erase(self, state: State) -> Outcome:
-        """The identities go; the facts hold digests that nobody can turn back without the salt."""
-        reports = [entry.fact for entry in self.incidents.events[state.id]]
-        digests = [fact.reporter for fact in reports if isinstance(fact, Incident) and fact.reporter is not None]
-        remark = f"{len(digests)} reporters of {state.id} are forgotten; their digests stay on record"
-        return Outcome(facts=(), marks=dict.fromkeys(map(personal_mark, digests)), remarks=(remark,))
-
     # Reports.
 
     def _no_report(self, command: OpenIncident) -> str | None:
@@ -145,35 +129,25 @@ class _Desk:
             return "an incident needs a summary of one line"
         if len(command.attachments) > MAX_ATTACHMENTS:
             return f"{len(command.attachments)} attachments are more than {MAX_ATTACHMENTS}"
-        return refusal(command.reporter, command.pieces, of_partner=command.partner is not None)
+        return refusal(command.identity, command.pieces, of_partner=command.partner is not None)
 
-    def _report(self, command: OpenIncident, id_: str) -> tuple[Incident, dict[str, Any]]:
-        """The fact of a report, and the reporter's identity to keep beside it."""
+    def _report(self, command: OpenIncident, id_: str) -> Incident:
+        """The fact of a report."""
         of_partner = command.partner is not None
-        marks: dict[str, Any] = {}
-        digest = None
-        if command.reporter != Reporter():
-            salt = secrets.token_hex(16)
-            digest = identity_digest(command.reporter, salt)
-            identity = {name: getattr(command.reporter, name) for name in REPORTER_FIELDS}
-            marks[personal_mark(digest)] = {"salt": salt, **identity}
-        fact = Incident(
+        return Incident(
             id=id_,
             event=IncidentEvent.REPORTED,
             at_us=self.now_us if command.at_us is None else command.at_us,
             partner=command.partner,
             channel=command.channel,
-            reporter=digest,
+            reporter=command.reporter,
             pieces={name: text for name, text in command.pieces.items() if text.strip()},
-            missing=lacking(command.reporter, command.pieces, command.attachments, of_partner=of_partner),
+            missing=lacking(command.identity, command.pieces, command.attachments, of_partner=of_partner),
             attachments=command.attachments,
             by=self.by,
         )
-        return fact, marks
 
-    def _reported(
-        self, state: State | None, fact: Incident, marks: Mapping[str, Any], remarks: Sequence[str]
-    ) -> Outcome | Illegal:
+    def _reported(self, state: State | None, fact: Incident, remarks: Sequence[str]) -> Outcome | Illegal:
         """A report with the question for what it lacks, which is asked at once."""
         carried = follow(state, fact, self.counter, self.now_us)
         if isinstance(carried, Illegal):
@@ -194,7 +168,6 @@ class _Desk:
         return Outcome(
             facts=carried.facts,
             outbox=carried.outbox,
-            marks=marks,
             remarks=(*_remarks(carried), *lacks, *remarks),
         )
 

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from types import MappingProxyType
 
-from monitor.core.chain import canonical, digest
 from monitor.core.incident_fact import Attachment
-from monitor.ledger.incidents_command import Reporter
 
 # The eight pieces of CONTRACT 3.2. The reporter's identity is one of three fields and kept beside the chain; the
 # description and the time are two texts each.
@@ -31,9 +29,9 @@ _NONE = re.compile(r"\s*(none|tidak ada)\b[\s.,:;–-]*(?P<why>.*)", re.IGNORECA
 _MIN_WHY = 5
 
 
-def refusal(reporter: Reporter, pieces: Mapping[str, str], *, of_partner: bool) -> str | None:
+def refusal(identity: Collection[str], pieces: Mapping[str, str], *, of_partner: bool) -> str | None:
     """Why a report is none: nobody can be asked, or nothing is described. None for any other."""
-    if of_partner and not (reporter.name.strip() and (reporter.email.strip() or reporter.phone.strip())):
+    if of_partner and not ("name" in identity and ("email" in identity or "phone" in identity)):
         return "a report needs its reporter: a name, and an e-mail or a phone to ask at"
     if not any(is_given(pieces.get(name, "")) for name in DESCRIPTION):
         return "a report needs a description: what was expected, and what happened"
@@ -41,10 +39,10 @@ def refusal(reporter: Reporter, pieces: Mapping[str, str], *, of_partner: bool) 
 
 
 def lacking(
-    reporter: Reporter, pieces: Mapping[str, str], attachments: Iterable[Attachment], *, of_partner: bool
+    identity: Collection[str], pieces: Mapping[str, str], attachments: Iterable[Attachment], *, of_partner: bool
 ) -> tuple[str, ...]:
     """What a report lacks, in the order of the agreement. "None, because …" is an answer; "none" is not."""
-    missing = [f"reporter.{name}" for name in REPORTER_FIELDS if of_partner and not getattr(reporter, name).strip()]
+    missing = [f"reporter.{name}" for name in REPORTER_FIELDS if of_partner and name not in identity]
     for name in PIECES:
         shown = name == "evidence" and any(True for _ in attachments)
         if not shown and not is_given(pieces.get(name, "")):
@@ -58,14 +56,3 @@ def is_given(text: str) -> bool:
         return False
     none = _NONE.fullmatch(text)
     return none is None or len(none["why"].strip()) >= _MIN_WHY
-
-
-def identity_digest(reporter: Reporter, salt: str) -> str:
-    """What the record holds of a reporter: it proves a name that is shown, and tells none."""
-    held = {"salt": salt, **{name: getattr(reporter, name) for name in REPORTER_FIELDS}}
-    return digest(canonical(held))
-
-
-def personal_mark(digest_: str) -> str:
-    """Where the identity behind a digest is kept, beside the chain: a mark that can be emptied."""
-    return "personal/" + digest_.removeprefix("sha256:")

@@ -17,9 +17,8 @@ from monitor.core.priority import ClockName
 from monitor.core.span import Span
 from monitor.core.wire import write_fact
 from monitor.ledger.incidents import Counter, IncidentBook
-from monitor.ledger.incidents_report import personal_mark
 from monitor.ledger.record import Basis, Record
-from monitor.storage import Reader
+from monitor.storage.personal import PersonalFiles
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,10 +89,10 @@ def _row(desk: Desk, state: State, pressing: Reading | None) -> dict[str, Any]:
     }
 
 
-def timeline(desk: Desk, id_: str, reader: Reader | None = None) -> dict[str, Any] | None:
+def timeline(desk: Desk, id_: str, files: PersonalFiles | None = None) -> dict[str, Any] | None:
     """One incident with its clocks and everything that happened, in the order of its record; None if there is none.
 
-    With a reader the reporters are told whose identities were not erased.
+    With the personal files the reporters are told whose identities were not erased.
     """
     state = desk.book.states.get(id_)
     if state is None:
@@ -107,7 +106,7 @@ def timeline(desk: Desk, id_: str, reader: Reader | None = None) -> dict[str, An
         "opened": format_instant(state.opened_us, zone),
         "outages": _outages(desk, state, zone),
         "clocks": [clock_document(reading, zone) for reading in readings],
-        "events": [_event(entry, zone, reader) for entry in events],
+        "events": [_event(entry, zone, files) for entry in events],
     }
 
 
@@ -126,7 +125,7 @@ def clock_document(reading: Reading, zone: tzinfo) -> dict[str, Any]:
     }
 
 
-def _event(entry: Entry, zone: tzinfo, reader: Reader | None) -> dict[str, Any]:
+def _event(entry: Entry, zone: tzinfo, files: PersonalFiles | None) -> dict[str, Any]:
     fact = entry.fact
     assert isinstance(fact, Incident), "the events of an incident"
     written = {name: value for name, value in write_fact(fact).items() if name not in {"type", "id"}}
@@ -135,10 +134,8 @@ def _event(entry: Entry, zone: tzinfo, reader: Reader | None) -> dict[str, Any]:
         told["due"] = format_instant(fact.due_us, zone)
     if fact.found_us is not None:
         told["found"] = format_instant(fact.found_us, zone)
-    identity = None
-    if reader is not None and fact.reporter is not None:
-        identity = reader.mark(personal_mark(fact.reporter))
-    known = {} if not identity else {"reported_by": {k: v for k, v in identity.items() if k != "salt" and v}}
+    identity = None if files is None or fact.reporter is None else files.read(fact.reporter)
+    known = {} if identity is None else {"reported_by": dict(identity.data)}
     return written | told | known
 
 
@@ -194,7 +191,7 @@ def _stated(state: State, start_us: int, readings: Iterable[Reading], zone: tzin
     }
 
 
-def review(record: Record, basis: Basis, partner: str, period: Span, as_of_us: int) -> dict[str, Any]:
+def review(record: Record, basis: Basis, partner: str, service: str, period: Span, as_of_us: int) -> dict[str, Any]:
     """A partner's incidents over a period (the yearly review, CONTRACT 7.1): how many were reported at each priority,
     and how many of their clocks were met, breached, or still run.
     """
@@ -202,7 +199,7 @@ def review(record: Record, basis: Basis, partner: str, period: Span, as_of_us: i
     counted: dict[str, dict[str, Any]] = {}
     for state in desk.book.states.values():
         start_us = dict(state.pairs).get(partner)
-        if start_us is None or not period.contains(start_us):
+        if state.service != service or start_us is None or not period.contains(start_us):
             continue
         row = counted.setdefault(
             state.priority.value,

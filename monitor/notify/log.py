@@ -8,9 +8,6 @@ from monitor.notify import Message, Receipt
 
 NAME = "log"
 
-# What a log line says of itself; a payload's own words by these names stand behind `message_`.
-_TAKEN = frozenset({"event", "level", "time", "logger", "exc_info", "stack_info", "key", "kind", "subject"})
-
 _log = structlog.get_logger("jaga.notify")
 
 
@@ -19,10 +16,6 @@ class LogChannel:
 
     async def deliver(self, message: Message) -> Receipt:
         """Log the message."""
-        said = {
-            f"message_{name}" if name in _TAKEN else name: value
-            for name, value in message.payload.items()
-            if value not in (None, [], "")
-        }
-        _log.warning("message", key=message.key, kind=message.kind, subject=message.subject, **said)
+        said = {name: value for name, value in message.payload.items() if value not in (None, [], "")}
+        _log.warning("message", key=message.key, kind=message.kind, to=message.to, subject=message.subject, said=said)
         return Receipt(text="logged")

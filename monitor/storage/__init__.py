@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
+from monitor.core.segment import Arrived, Piece, Segment
 from monitor.core.span import Span
 
 
@@ -34,6 +35,10 @@ class StoreOwnedError(StoreError):
     def __init__(self, operation: str, target: str, owner: str) -> None:
         super().__init__(operation, target, f"owned by {owner}", "stop it, or speak to it through its control socket")
         self.owner = owner
+
+
+class StoreDamagedError(StoreError):
+    """What the store holds is damaged: it is read as far as it can be, and nothing is written or repaired."""
 
 
 class HeadMovedError(StoreError):
@@ -69,12 +74,44 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSegment:
+    """A segment as a store keeps it: sealed by entry `seq` (None: by the unit's own `sealed` fact of its hour).
+
+    Its runs arrived under numbers from `first_arrival` to `last_arrival`; those of its hour that arrived after
+    `through` are in none of the segments so far. `hot` says whether its runs are there as rows too, `expired` whether
+    they are nowhere any more.
+    """
+
+    segment: Segment
+    first_arrival: int
+    last_arrival: int
+    through: int
+    seq: int | None = None
+    hot: bool = True
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as a row: when it was recorded, and for a contested key every content that was given for it, as the store
+    keeps them: (digest, arrival or None, origin, instant of recording, JSON).
+    """
+
+    arrived: Arrived
+    recorded_at_us: int
+    contents: tuple[tuple[str, int | None, str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What one transaction writes. `marks` are small named JSON documents (cursors, totals), replaced whole.
 
     `recorded_at_us` stamps runs, entries and marks. `expected_head` guards entries (HeadMovedError); None skips the
     guard, for an owner that alone writes. `disputed` evidence is kept and counts for nothing, whatever its origin.
     `delivered` are keys of messages that leave the outbox.
+
+    `segments` are sealed beside their rows. Of the hours (service, start) in `cooled` the rows go, and the segments
+    answer for them; of those in `expired` the runs go for good, and what the hour said stays.
     """
 
     recorded_at_us: int
@@ -87,6 +124,9 @@ class Unit:
     marks: Mapping[str, Any] = field(default_factory=dict)
     outbox: Sequence[OutboxRow] = ()
     delivered: Sequence[str] = ()
+    segments: Sequence[SealedSegment] = ()
+    cooled: Sequence[tuple[str, int]] = ()
+    expired: Sequence[tuple[str, int]] = ()
     expected_head: Head | None = None
 
 
@@ -115,8 +155,43 @@ class Counts:
     stated: int
     spans: int
     outbox: int
+    segments: int
     size_bytes: int
     schema: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Acknowledged:
+    """What was once answered "it is durable" for: entry `seq` with this hash, and this arrival number."""
+
+    seq: int
+    hash: str
+    arrival: int
+
+    def contradicted_by(self, reader: Reader) -> Iterator[str]:
+        """Where a store holds less than that, or something else: an older state was put back, or its end was lost."""
+        head, arrival = reader.head(), reader.last_arrival()
+        if head.seq < self.seq:
+            yield f"entry {self.seq} was acknowledged, the ledger ends at {head.seq}: an older state, or a lost end"
+        elif self.seq:
+            columns = next(iter(reader.raw_entries(after=self.seq - 1)), ({"seq": None, "hash": None}, b""))[0]
+            if (columns["seq"], columns["hash"]) != (self.seq, self.hash):
+                yield f"entry {self.seq} was acknowledged with hash {self.hash}, the ledger holds another"
+        if arrival < self.arrival:
+            yield f"run {self.arrival} was acknowledged, the last that arrived is {arrival}: runs were lost"
+
+
+def contradiction(reader: Reader) -> str | None:
+    """How a store holds less than, or other than, what was acknowledged for it; None where it does not, or no one kept
+    it. A store too damaged to say is a contradiction too.
+    """
+    acknowledged = reader.acknowledged()
+    if acknowledged is None:
+        return None
+    try:
+        return next(acknowledged.contradicted_by(reader), None)
+    except StoreDamagedError as error:
+        return str(error)
 
 
 class Reader(Protocol):
@@ -189,6 +264,33 @@ class Reader(Protocol):
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
 
+    def kept(self, source: SourceKey, within: Span) -> Iterator[Piece]:
+        """What the expired hours of a source said, pieces that start in the span, by start."""
+
+    def arrived_in(self, service: str, hour_us: int) -> list[Arrived]:
+        """The rows of a service's runs stamped in an hour, as they stand."""
+
+    def unsealed_hours(self, *, after_us: int, before_us: int, arrival: int) -> list[tuple[str, int]]:
+        """The hours (service, start) with runs in no segment: all that lie in `[after_us, before_us)`, and those before
+        in which runs arrived after the number. Both instants are edges of hours.
+        """
+
+    def rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[StoredRun]:
+        """What is held of a source as rows, by start."""
+
+    def first_row_us(self, *, after_us: int) -> int | None:
+        """The earliest stamp of a run held as a row, at or after the instant."""
+
+    def segments(
+        self, service: str | None = None, *, within: Span | None = None, hot: bool | None = None, bodies: bool = True
+    ) -> Iterator[SealedSegment]:
+        """Segments by hour, service and number; `bodies` False leaves out those, which is cheap."""
+
+    def ends(self, service: str, from_us: int) -> dict[SourceKey, tuple[int | None, list[OutcomeSpan]]]:
+        """Of every source of a service the stamp of its newest evidence (None: there is none), and its derived spans
+        that end after the instant.
+        """
+
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
 
@@ -198,11 +300,49 @@ class Reader(Protocol):
     def outbox_waiting(self) -> dict[str, Waiting]:
         """What waits, by channel: a channel with nothing has no place."""
 
+    def marks(self) -> dict[str, bytes]:
+        """All documents, as JSON."""
+
     def counts(self) -> Counts:
         """How much there is."""
 
+    def size_bytes(self) -> int:
+        """How large it is, known without reading it."""
+
+    def acknowledged(self) -> Acknowledged | None:
+        """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
+
+    def damage(self) -> Iterator[str]:
+        """What the store finds wrong with what it holds, in words: pages and indexes, and rows that disagree with their
+        check sums. It reads everything.
+        """
+
     def close(self) -> None:
         """Let go of the store; further calls are faults of the program."""
+
+
+class Mover(Protocol):
+    """Fills an empty store with what another one held, as it held it, in one transaction."""
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+
+    def segment(self, sealed: SealedSegment) -> None:
+        """A segment; `seq` names the entry that sealed it."""
+
+    def run(self, run: StoredRun, *, disputed: bool) -> None:
+        """A run as a row."""
+
+    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+        """A stated span."""
+
+    def mark(self, name: str, value: bytes) -> None:
+        """A document."""
+
+    def finish(self, arrival: int) -> Reader:
+        """After the last: `arrival` is the last number that was given out. The answer reads what was moved; an error
+        raised from here on still leaves the store empty.
+        """
 
 
 class Store(Reader, Protocol):
@@ -215,6 +355,15 @@ class Store(Reader, Protocol):
         spans: the same again changes nothing. Facts are sealed after the head in their order. Imported evidence that
         arrives once the ledger holds entries of its own is kept as disputed.
         """
+
+    def refuse_writes(self, why: str) -> None:
+        """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+
+    def moving(self, now_us: int) -> AbstractContextManager[Mover]:
+        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""

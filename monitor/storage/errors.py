@@ -9,7 +9,10 @@ from contextlib import contextmanager
 from sqlalchemy.exc import DBAPIError, SQLAlchemyError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from monitor.storage import StoreError
+from monitor.storage import StoreDamagedError, StoreError
+
+_DAMAGED_SQLITE = {sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_ERROR}
+"""SQLITE_ERROR too: our own statements are right, so a table or column that is not there was there before."""
 
 _RETRY = "it is tried again; nothing was changed"
 
@@ -85,9 +88,12 @@ def store_error(operation: str, target: str, original: BaseException | None) -> 
     """The StoreError of a driver's exception, by its code."""
     if isinstance(original, sqlite3.Error):
         cause, hint = _sqlite(original)
+        code = getattr(original, "sqlite_errorcode", sqlite3.SQLITE_ERROR)
+        damaged = code & 0xFF in _DAMAGED_SQLITE
     else:
         cause, hint = _postgresql(original)
-    return StoreError(operation, target, cause, hint)
+        damaged = (getattr(original, "sqlstate", None) or "").startswith("XX")
+    return (StoreDamagedError if damaged else StoreError)(operation, target, cause, hint)
 
 
 def _sqlite(error: sqlite3.Error) -> tuple[str, str]:

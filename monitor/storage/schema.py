@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Named constraints: a later migration can only alter what has a name.
 METADATA = MetaData(
@@ -34,6 +34,12 @@ METADATA = MetaData(
 # A key that SQLite keeps as its rowid: no second tree for it.
 _KEY = BigInteger().with_variant(Integer(), "sqlite")
 
+
+def _check_sum() -> Column[int]:
+    """`storage.checksum` over the row's other columns; null in rows that were written before there was one."""
+    return Column("crc", BigInteger)
+
+
 # One row: the schema's version, the end of the chain and the last arrival number. Whoever writes locks it first.
 LEDGER = Table(
     "ledger",
@@ -47,6 +53,9 @@ LEDGER = Table(
     Column("recorded_at_us", BigInteger, nullable=False),
     # The first entry that this ledger or an agent made: from it on, imported facts count for nothing.
     Column("first_own_seq", BigInteger),
+    # Before it a run may have been sealed and its row gone: a run stamped earlier is looked up in the segments.
+    Column("cold_until_us", BigInteger, nullable=False, server_default="0"),
+    _check_sum(),
 )
 
 ENTRIES = Table(
@@ -60,6 +69,7 @@ ENTRIES = Table(
     Column("prev", Text, nullable=False),
     Column("hash", Text, nullable=False),
     Column("data", LargeBinary, nullable=False),
+    _check_sum(),
     Index("ix_entries_type_seq", "type", "seq"),
 )
 
@@ -73,6 +83,7 @@ SOURCES = Table(
     Column("check", Text, nullable=False),
     Column("location", Text, nullable=False),
     Column("counts", SmallInteger, nullable=False),
+    _check_sum(),
     UniqueConstraint("service", "check", "location", "counts"),
 )
 
@@ -95,6 +106,7 @@ RUNS = Table(
     Column("origin", Text, nullable=False),
     Column("recorded_at_us", BigInteger, nullable=False),
     Column("contested", SmallInteger, nullable=False),
+    _check_sum(),
     # With `arrival`, which SQLite's indexes hold anyway: late arrivals in a month are found in the index alone.
     UniqueConstraint("source", "start_us", postgresql_include=["arrival"]),
 )
@@ -111,6 +123,7 @@ CONTESTED = Table(
     Column("origin", Text, nullable=False),
     Column("recorded_at_us", BigInteger, nullable=False),
     Column("content", LargeBinary, nullable=False),
+    _check_sum(),
 )
 
 STATED = Table(
@@ -121,6 +134,7 @@ STATED = Table(
     Column("end_us", BigInteger, primary_key=True),
     Column("outcome", Text, primary_key=True),
     Column("recorded_at_us", BigInteger, nullable=False),
+    _check_sum(),
 )
 
 SPANS = Table(
@@ -130,7 +144,30 @@ SPANS = Table(
     Column("start_us", BigInteger, primary_key=True),
     Column("end_us", BigInteger, nullable=False),
     Column("outcome", Text, nullable=False),
+    _check_sum(),
     sqlite_with_rowid=False,
+)
+
+# The runs of one service and hour, compressed (docs/interchange.md). `state` 0: its runs are rows too; 1: the rows
+# went; 2: expired, the body went too, and its digest stands in `body_digest`. `gone` counts rows that went.
+SEGMENTS = Table(
+    "segments",
+    METADATA,
+    Column("id", _KEY, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("hour_us", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("gone", Integer, nullable=False),
+    Column("first_arrival", BigInteger, nullable=False),
+    Column("last_arrival", BigInteger, nullable=False),
+    Column("through", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
+    Column("body_digest", Text),
+    UniqueConstraint("service", "hour_us", "number"),
 )
 
 MARKS = Table(
@@ -139,6 +176,7 @@ MARKS = Table(
     Column("name", Text, primary_key=True),
     Column("value", LargeBinary, nullable=False),
     Column("recorded_at_us", BigInteger, nullable=False),
+    _check_sum(),
 )
 
 OUTBOX = Table(

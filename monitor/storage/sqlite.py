@@ -9,23 +9,26 @@ from __future__ import annotations
 
 import os
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
-from monitor.storage import StoreError
+from monitor.storage import StoreError, contradiction
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
-from monitor.storage.setup import accept, make_or_accept
+from monitor.storage.setup import accept, make_or_accept, migrate
+from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore
 
 BUSY_TIMEOUT_MS = 5_000
 READERS = 4
 POOL_TIMEOUT_S = 30
+MAX_DAMAGE = 100
 # Beyond this the WAL is cut back after a checkpoint.
 WAL_LIMIT_BYTES = 64 * 2**20
 
@@ -46,18 +49,31 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
 
     Raises StoreOwnedError where another process owns it, StoreError where it cannot be opened or is not ours.
     """
-    _make_folder(path)
+    make_folder(path)
     lock = OwnerLock(path)
     try:
         _check_writable(path)
         writer = _engine(path, "rwc", _set_up_writer(path, busy_timeout_ms), begin="BEGIN IMMEDIATE", one=True)
-        with mapped("open", str(path)), writer.begin() as connection:
-            make_or_accept(connection, str(path))
+        with mapped("open", str(path)):
+            migrate(writer, str(path), copy=partial(_copy, writer, path), lock=lambda _connection: None)
+            with writer.begin() as connection:
+                make_or_accept(connection, str(path))
         readers = _engine(path, "ro", _set_up_reader(busy_timeout_ms), begin="BEGIN", one=False)
     except BaseException:
         lock.release()
         raise
-    return SqlStore(writer, readers, _backend(path), release=lock.release)
+    mark = Watermark(path)
+
+    def release() -> None:
+        mark.close()
+        lock.release()
+
+    store = SqlStore(writer, readers, _backend(path), release=release, acknowledge=mark.write)
+    why = contradiction(store)
+    if why is not None:
+        # The next commit would move the mark, and nobody would ever know.
+        store.refuse_writes(why)
+    return store
 
 
 def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlReader:
@@ -71,7 +87,41 @@ def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlRea
     return SqlReader(readers, _backend(path))
 
 
-def _make_folder(path: Path) -> None:
+def copy_path(path: Path, version: int) -> Path:
+    """Where the ledger as it was under an older schema is kept, until its owner removes it."""
+    return path.with_name(f"{path.name}.schema-{version}")
+
+
+def _copy(writer: Engine, path: Path, version: int) -> str:
+    """A whole copy beside the ledger, there under its name only once it is on disk."""
+    try:
+        return str(_copied(writer, path, copy_path(path, version)))
+    except OSError as error:
+        cause = f"no copy of it can be made: {error.strerror}"
+        raise StoreError("migrate", str(path), cause, "see the rights on its folder, and the space there") from error
+
+
+def _copied(writer: Engine, path: Path, kept: Path) -> Path:
+    partial_copy = kept.with_name(kept.name + ".partial")
+    partial_copy.unlink(missing_ok=True)
+    held = writer.raw_connection()
+    try:
+        held.cursor().execute("VACUUM INTO ?", (str(partial_copy),))
+    finally:
+        held.close()
+    with partial_copy.open("rb") as copied:
+        os.fsync(copied.fileno())
+    partial_copy.replace(kept)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return kept
+
+
+def make_folder(path: Path) -> None:
+    """Make the folder of a ledger, where there is none; StoreError where that cannot be done."""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o750)
     except OSError as error:
@@ -141,4 +191,17 @@ def _backend(path: Path) -> Backend:
         files = (path, path.with_name(path.name + "-wal"))
         return sum(file.stat().st_size for file in files if file.exists())
 
-    return Backend(name=f"SQLite {sqlite3.sqlite_version}", target=str(path), size_bytes=size_bytes)
+    return Backend(
+        name=f"SQLite {sqlite3.sqlite_version}",
+        target=str(path),
+        size_bytes=size_bytes,
+        acknowledged=lambda: read_watermark(path),
+        damage=_damage,
+    )
+
+
+def _damage(connection: Connection) -> Iterator[str]:
+    # Not quick_check: an index that disagrees with its table answers wrongly too.
+    for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
+        if said != "ok":
+            yield f"SQLite: {said}"

@@ -30,11 +30,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.core.entry import Entry, Head, head_after, seal
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.storage import Committed, HeadMovedError, SpanChange, Unit
+from monitor.storage import (
+    Acknowledged,
+    Committed,
+    HeadMovedError,
+    SealedSegment,
+    SpanChange,
+    StoreDamagedError,
+    StoredRun,
+    StoreError,
+    Unit,
+)
+from monitor.storage.checksum import checksum
+from monitor.storage.cooling import Cooling
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
-from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
+from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
 KEYS_PER_QUERY = 400
 
@@ -42,17 +54,49 @@ KEYS_PER_QUERY = 400
 class SqlStore(SqlReader):
     """A store opened by its owner: `monitor.storage.Store` over one writing connection and an engine of readers."""
 
-    def __init__(self, writer: Engine, readers: Engine, backend: Backend, *, release: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        writer: Engine,
+        readers: Engine,
+        backend: Backend,
+        *,
+        release: Callable[[], None],
+        acknowledge: Callable[[Acknowledged], None] = lambda _acknowledged: None,
+    ) -> None:
         super().__init__(readers, backend)
         self._writer = writer
         self._release = release
+        self._acknowledge = acknowledge
+        self._refusal: str | None = None
         self._statements = Statements(writer.dialect)
         self._turn = threading.Lock()
 
     def commit(self, unit: Unit) -> Committed:
         """Make a unit durable in one transaction (fsynced), or raise StoreError and change nothing."""
         with self._transaction("commit to") as work:
-            return work.write(unit)
+            committed = work.write(unit)
+        head = committed.head
+        self._acknowledge(Acknowledged(seq=head.seq, hash=head.hash, arrival=committed.last_arrival))
+        return committed
+
+    def refuse_writes(self, why: str) -> None:
+        """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+        self._refusal = why
+
+    @contextmanager
+    def moving(self, now_us: int) -> Iterator[SqlMover]:
+        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+        with self._transaction("move a ledger into") as work:
+            work.lock()
+            mover = SqlMover(work, SqlReader(self._writer, self._backend, bound=work.connection), now_us)
+            mover.expect_empty(self.target)
+            yield mover
+        head = self.head()
+        self._acknowledge(Acknowledged(seq=head.seq, hash=head.hash, arrival=self.last_arrival()))
+
+    def permit_writes(self) -> None:
+        """Write again, whatever was found: for the one entry that says so."""
+        self._refusal = None
 
     def rewrite_spans(self, source: SourceKey, spans: Iterable[OutcomeSpan]) -> None:
         """Replace all derived spans of a source: for imports and rebuilds."""
@@ -69,6 +113,9 @@ class SqlStore(SqlReader):
     def _transaction(self, operation: str) -> Iterator[_Transaction]:
         # A closed engine would connect again by itself, without the owner's lock.
         assert not self._closed, "the store was closed"
+        if self._refusal is not None:
+            hint = "keep the files, run jaga ledger verify, restore a backup and compare"
+            raise StoreDamagedError(operation, self.target, f"read-only: {self._refusal}", hint)
         new_sources: SourceIds = {}
         # One connection, whichever threads commit: they take turns.
         with self._turn, mapped(operation, self.target), self._writer.begin() as connection:
@@ -86,29 +133,29 @@ class Statements:
         )
         self.insert_run = self._compiled(
             runs.on_conflict_do_nothing(index_elements=["source", "start_us"]),
-            RUN_COLUMNS,
+            (*RUN_COLUMNS, "crc"),
         )
         self.insert_stated = self._compiled(
             stated.on_conflict_do_nothing(),
-            ("source", "start_us", "end_us", "outcome", "recorded_at_us"),
+            ("source", "start_us", "end_us", "outcome", "recorded_at_us", "crc"),
         )
         self.insert_contested = self._compiled(
             contested.on_conflict_do_nothing(),
-            ("source", "start_us", "digest", "arrival", "origin", "recorded_at_us", "content"),
+            ("source", "start_us", "digest", "arrival", "origin", "recorded_at_us", "content", "crc"),
         )
         self.upsert_span = self._compiled(
             spans.on_conflict_do_update(
                 index_elements=["source", "start_us"],
-                set_={"end_us": spans.excluded.end_us, "outcome": spans.excluded.outcome},
+                set_={name: spans.excluded[name] for name in ("end_us", "outcome", "crc")},
             ),
-            ("source", "start_us", "end_us", "outcome"),
+            ("source", "start_us", "end_us", "outcome", "crc"),
         )
         self.upsert_mark = self._compiled(
             marks.on_conflict_do_update(
                 index_elements=["name"],
-                set_={"value": marks.excluded.value, "recorded_at_us": marks.excluded.recorded_at_us},
+                set_={name: marks.excluded[name] for name in ("value", "recorded_at_us", "crc")},
             ),
-            ("name", "value", "recorded_at_us"),
+            ("name", "value", "recorded_at_us", "crc"),
         )
         self.insert_outbox = self._compiled(
             outbox.on_conflict_do_nothing(index_elements=["key"]),
@@ -116,7 +163,7 @@ class Statements:
         )
         self.insert_entry = self._compiled(
             insert(ENTRIES),
-            ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data"),
+            ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data", "crc"),
         )
         self.insert_source = sources.on_conflict_do_nothing()
 
@@ -146,6 +193,7 @@ class _Transaction:
         self._head = Head()
         self._arrival = 0
         self._first_own_seq: int | None = None
+        self._cooling = Cooling(self._connection, target)
 
     def lock(self) -> None:
         """Take the write lock and learn where the ledger stands."""
@@ -153,21 +201,76 @@ class _Transaction:
         self._head = Head(seq=row["seq"], hash=row["hash"], epoch=row["epoch"], recorded_at_us=row["recorded_at_us"])
         self._arrival = row["arrival"]
         self._first_own_seq = row["first_own_seq"]
+        self._cooling.until_us = row["cold_until_us"]
+
+    @property
+    def connection(self) -> Connection:
+        """What it writes through."""
+        return self._connection
+
+    def move_entry(self, entry: Entry) -> None:
+        """An entry as it was sealed elsewhere."""
+        self._many(self._statements.insert_entry, [(*_columns(entry), entry.data, checksum(_columns(entry)))])
+        self._head = head_after(entry)
+        if entry.origin is not Origin.IMPORTED and self._first_own_seq is None:
+            self._first_own_seq = entry.seq
+
+    def move_segment(self, sealed: SealedSegment, now_us: int) -> None:
+        """A segment that was sealed elsewhere."""
+        self._cooling.write(Unit(recorded_at_us=now_us, segments=(sealed,)), ())
+
+    def move_run(self, held: StoredRun, *, disputed: bool) -> None:
+        """A run as a row, and what was given for it."""
+        run, arrival, contested = held.arrived.run, held.arrived.arrival, held.arrived.contested
+        source = self.source_id(run.source, disputed=disputed)
+        row = run_row(run, arrival=arrival, source=source, recorded_at_us=held.recorded_at_us)
+        self._many(self._statements.insert_run, _summed([(*row[:-1], int(contested))]))
+        self._many(
+            self._statements.insert_contested,
+            _summed(
+                (source, run.start_us, digest, former, origin, recorded_at_us, content.encode())
+                for digest, former, origin, recorded_at_us, content in held.contents
+            ),
+        )
+
+    def move_stated(self, span: StatedSpan, now_us: int, *, disputed: bool) -> None:
+        """A stated span."""
+        source = self.source_id(span.source, disputed=disputed)
+        row = (source, span.start_us, span.end_us, span.outcome.value, now_us)
+        self._many(self._statements.insert_stated, _summed([row]))
+
+    def move_mark(self, name: str, value: bytes, now_us: int) -> None:
+        """A document."""
+        self._many(self._statements.upsert_mark, _summed([(name, value, now_us)]))
+
+    def finish_move(self, arrival: int) -> None:
+        """Sources that are in segments alone get their place, and the ledger its row."""
+        self._cooling.count_gone()
+        self._arrival = arrival
+        self._save()
+
+    def is_empty(self) -> bool:
+        """Whether the store holds nothing at all."""
+        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS)
+        return not any(self._connection.execute(select(table).limit(1)).first() for table in tables)
 
     def write(self, unit: Unit) -> Committed:
         """All of a unit."""
         self.lock()
         self._expect(unit.expected_head)
+        warm = self._warm(unit.runs)
         counted, disputed = self._apart(unit.runs, unit)
         fresh, contested = self._write_runs(counted, unit.recorded_at_us, disputed=False)
         kept = len(self._write_disputed(disputed, unit.recorded_at_us))
+        self._cooling.cool_again(warm)
         stated, kept_stated = self._write_stated(unit)
         entries = self._write_facts(unit)
+        self._cooling.write(unit, entries)
         for change in unit.spans:
             self._change_spans(change)
         self._many(
             self._statements.upsert_mark,
-            [(name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()],
+            _summed((name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()),
         )
         self._many(
             self._statements.insert_outbox,
@@ -196,6 +299,8 @@ class _Transaction:
             self._connection.execute(self._statements.insert_source, values)
             matches = (SOURCES.c[name] == value for name, value in values.items())
             held = self._connection.execute(select(SOURCES.c.id).where(*matches)).scalar_one()
+            crc = checksum((held, *values.values()))
+            self._connection.execute(update(SOURCES).where(SOURCES.c.id == held).values(crc=crc))
             self._new_sources[key] = held
         return held
 
@@ -210,7 +315,7 @@ class _Transaction:
         """Derived spans of a source, inserted or overwritten by their start."""
         self._many(
             self._statements.upsert_span,
-            [(held, span.start_us, span.end_us, span.outcome.value) for span in spans],
+            _summed((held, span.start_us, span.end_us, span.outcome.value) for span in spans),
         )
 
     def _expect(self, head: Head | None) -> None:
@@ -221,13 +326,33 @@ class _Transaction:
             )
 
     def _apart(self, runs: Sequence[Run], unit: Unit) -> tuple[Sequence[Run], Sequence[Run]]:
-        """The runs that count, and those kept for dispute: imports count only while all entries are imported."""
+        """The runs that count, and those kept for dispute: imports count only while all entries are imported, and of an
+        hour whose runs have expired nothing can be compared any more.
+        """
         if unit.disputed:
             return (), runs
-        if self._first_own_seq is None:
+        late = {id(run) for run in runs if self._cooling.has_expired(run)}
+        if self._first_own_seq is not None:
+            late |= {id(run) for run in runs if run.origin is Origin.IMPORTED}
+        if not late:
             return runs, ()
-        late = [run for run in runs if run.origin is Origin.IMPORTED]
-        return ([run for run in runs if run.origin is not Origin.IMPORTED], late) if late else (runs, ())
+        return [run for run in runs if id(run) not in late], [run for run in runs if id(run) in late]
+
+    def _warm(self, runs: Sequence[Run]) -> dict[int, int]:
+        """Put the rows back whose runs are given again, so that they are compared; arrival number -> segment's id."""
+        held = self._cooling.sealed_of(runs)
+        if not held:
+            return {}
+        sources = {run.source: self._known(run.source) for run, _, _ in held}
+        keys = {(sources[run.source] or 0, run.start_us): (run, arrival, at) for run, arrival, at in held}
+        there = self._there(list(keys))
+        missing = {key: found for key, found in keys.items() if key not in there}
+        rows = [
+            run_row(run, arrival=arrival, source=key[0], recorded_at_us=self._cooling.sealed_at_us(at))
+            for key, (run, arrival, at) in missing.items()
+        ]
+        self._many(self._statements.insert_run, _summed(rows))
+        return {arrival: at for _, arrival, at in missing.values()}
 
     def _write_runs(
         self, runs: Sequence[Run], recorded_at_us: int, *, disputed: bool
@@ -237,10 +362,12 @@ class _Transaction:
         before = self._arrival
         rows = self._rows(runs, recorded_at_us, disputed=disputed)
         self._arrival += len(rows)
-        if self._many(self._statements.insert_run, rows) == len(rows):
+        if self._many(self._statements.insert_run, _summed(rows)) == len(rows):
             return runs, []
         query = select(RUNS.c.arrival).where(RUNS.c.arrival > before)
         written = set(self._connection.execute(query).scalars())
+        # Numbers of what was there already are given out again: the same once more changes nothing.
+        self._arrival = max(written, default=before)
         repeated = [(run, row) for run, row in zip(runs, rows, strict=True) if row[0] not in written]
         contested = self._settle(repeated)
         lost = set(contested)
@@ -299,10 +426,10 @@ class _Transaction:
         for row, arrival in contents:
             digest, data = content(row)
             kept.append((row[1], row[2], digest, arrival, row[12], row[13], data))
-        self._many(self._statements.insert_contested, kept)
+        self._many(self._statements.insert_contested, _summed(kept))
 
     def _replace(self, held: RunRow, row: RunRow) -> RunRow:
-        values = dict(zip(RUN_COLUMNS, row, strict=True))
+        values = dict(zip(RUN_COLUMNS, row, strict=True)) | {"crc": checksum(row)}
         self._connection.execute(update(RUNS).where(RUNS.c.arrival == held[0]).values(values))
         return row
 
@@ -341,7 +468,7 @@ class _Transaction:
             )
             for span in stated
         ]
-        new = self._many(self._statements.insert_stated, rows)
+        new = self._many(self._statements.insert_stated, _summed(rows))
         return (0, new) if disputed else (new, 0)
 
     def _is_stated(self, span: StatedSpan) -> bool:
@@ -364,7 +491,7 @@ class _Transaction:
             self._first_own_seq = entries[0].seq
         self._many(
             self._statements.insert_entry,
-            [(e.seq, e.type, e.origin.value, e.recorded_at_us, e.epoch, e.prev, e.hash, e.data) for e in entries],
+            [(*_columns(entry), entry.data, checksum(_columns(entry))) for entry in entries],
         )
         return tuple(entries)
 
@@ -376,22 +503,74 @@ class _Transaction:
         self._write_spans(held, change.written)
 
     def _save(self) -> None:
-        self._connection.execute(
-            update(LEDGER).values(
-                arrival=self._arrival,
-                seq=self._head.seq,
-                hash=self._head.hash,
-                epoch=self._head.epoch,
-                recorded_at_us=self._head.recorded_at_us,
-                first_own_seq=self._first_own_seq,
-            ),
-        )
+        head = self._head
+        values = {
+            "arrival": self._arrival,
+            "seq": head.seq,
+            "hash": head.hash,
+            "epoch": head.epoch,
+            "recorded_at_us": head.recorded_at_us,
+            "first_own_seq": self._first_own_seq,
+            "cold_until_us": self._cooling.until_us,
+        }
+        crc = checksum((1, *values.values()))
+        self._connection.execute(update(LEDGER).values(values | {"crc": crc}))
 
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run a compiled statement for many rows; how many rows it changed."""
         if not rows:
             return 0
         return self._connection.exec_driver_sql(statement, list(rows)).rowcount
+
+
+class SqlMover:
+    """Fills an empty store (`monitor.storage.Mover`)."""
+
+    def __init__(self, work: _Transaction, reader: SqlReader, now_us: int) -> None:
+        self._work = work
+        self._reader = reader
+        self._now_us = now_us
+
+    def expect_empty(self, target: str) -> None:
+        """StoreError where the store holds anything."""
+        if not self._work.is_empty():
+            hint = "name a new one with --store; without --move a file is taken in as history"
+            raise StoreError("move a ledger into", target, "it is not empty", hint)
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+        self._work.move_entry(entry)
+
+    def segment(self, sealed: SealedSegment) -> None:
+        """A segment; `seq` names the entry that sealed it."""
+        self._work.move_segment(sealed, self._now_us)
+
+    def run(self, run: StoredRun, *, disputed: bool) -> None:
+        """A run as a row."""
+        self._work.move_run(run, disputed=disputed)
+
+    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+        """A stated span."""
+        self._work.move_stated(span, self._now_us, disputed=disputed)
+
+    def mark(self, name: str, value: bytes) -> None:
+        """A document."""
+        self._work.move_mark(name, value, self._now_us)
+
+    def finish(self, arrival: int) -> SqlReader:
+        """After the last; the answer reads what was moved."""
+        self._work.finish_move(arrival)
+        return self._reader
+
+
+def _summed(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
+    """The rows with their check sums behind."""
+    return [(*row, checksum(row)) for row in rows]
+
+
+def _columns(entry: Entry) -> tuple[int | str, ...]:
+    """What stands beside an entry's bytes."""
+    return entry.seq, entry.type, entry.origin.value, entry.recorded_at_us, entry.epoch, entry.prev, entry.hash
 
 
 def _insert(dialect: Dialect, table: Any) -> Any:  # noqa: ANN401 - the two dialects' inserts share what is used here

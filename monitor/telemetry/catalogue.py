@@ -44,6 +44,7 @@ _AT = ("sla_service", "check", "location")
 _AT_REASON = ("sla_service", "check", "location", "reason")
 _MONTH = ("partner", "sla_service", "period")
 _MONTH_REASON = ("partner", "sla_service", "period", "reason")
+_STATEMENT = ("partner", "sla_service", "month")
 _SERVICE = ("sla_service",)
 _CHECK = ("sla_service", "check")
 _SERVICE_REASON = ("sla_service", "reason")
@@ -304,6 +305,24 @@ LEDGER_PERIOD_INFO = Family(
 LEDGER_PERIOD_FINALIZED = Family(
     "sla_ledger_period_finalized", GAUGE, _MONTH, "Whether the figures of the period are closed to further correction."
 )
+STATEMENT_AVAILABILITY_RATIO = Family(
+    "sla_statement_availability_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final availability of each closed month, newest 13 only.",
+)
+STATEMENT_DOWNTIME_SECONDS = Family(
+    "sla_statement_downtime_seconds",
+    GAUGE,
+    _STATEMENT,
+    "Final counted downtime of each closed month, newest 13 only.",
+)
+STATEMENT_CREDIT_RATIO = Family(
+    "sla_statement_credit_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final credit share of each closed month, newest 13 only.",
+)
 CONTRACT_INFO = Family(
     "sla_contract_info",
     GAUGE,
@@ -316,6 +335,15 @@ LEDGER_WRITE_FAILURES_TOTAL = Family(
 )
 LEDGER_LAST_ENTRY_TIMESTAMP_SECONDS = Family(
     "sla_ledger_last_entry_timestamp_seconds", GAUGE, _NONE, "Unix time of the newest durable ledger entry."
+)
+LEDGER_VERIFICATION_SUCCESS = Family(
+    "sla_ledger_verification_success", GAUGE, _NONE, "Result of the most recent verification of the ledger hash chain."
+)
+LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS = Family(
+    "sla_ledger_last_verification_timestamp_seconds", GAUGE, _NONE, "Unix time of the most recent verification."
+)
+LEDGER_CHECKPOINT_SIZE = Family(
+    "sla_ledger_checkpoint_size", GAUGE, _NONE, "Entries covered by the newest signed checkpoint."
 )
 
 # Incidents
@@ -408,6 +436,7 @@ EVENT_LOOP_LAG_SECONDS = Family(
 BACKGROUND_TASK_RESTARTS_TOTAL = Family(
     "sla_background_task_restarts_total", COUNTER, ("task",), "Background tasks that died and were restarted."
 )
+CLOCK_OFFSET_SECONDS = Family("sla_clock_offset_seconds", GAUGE, _NONE, "Local clock minus reference clock.")
 LOG_MESSAGES_TOTAL = Family("sla_log_messages_total", COUNTER, ("level",), "Log records emitted.")
 METRICS_COLLECTION_DURATION_SECONDS = Family(
     "sla_metrics_collection_duration_seconds", GAUGE, _NONE, "Time taken to render the previous exposition."

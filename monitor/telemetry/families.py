@@ -36,6 +36,7 @@ from monitor.telemetry.snapshot import (
     PeriodSample,
     ServiceSample,
     Snapshot,
+    StatementSample,
     Tally,
 )
 
@@ -54,6 +55,7 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
     yield from _of_months(snapshot.months)
     if expose_money:
         yield from _of_money(snapshot.months)
+    yield from _of_statements(snapshot.statements)
     yield from _of_agreements(snapshot.agreements)
     yield from _of_periods(snapshot.periods)
     if snapshot.ledger is not None:
@@ -242,6 +244,13 @@ def _of_money(months: tuple[MonthSample, ...]) -> Iterator[Metric]:
     yield _gauge(names.LEDGER_FEE_RUPIAH, ((labels, float(m.fee)) for labels, m in at if m.fee is not None))
 
 
+def _of_statements(statements: tuple[StatementSample, ...]) -> Iterator[Metric]:
+    at = [((s.partner, s.service, s.month), s) for s in statements]
+    yield _gauge(names.STATEMENT_AVAILABILITY_RATIO, ((labels, float(s.availability)) for labels, s in at))
+    yield _gauge(names.STATEMENT_DOWNTIME_SECONDS, ((labels, _seconds(s.downtime_us)) for labels, s in at))
+    yield _gauge(names.STATEMENT_CREDIT_RATIO, ((labels, float(s.credit)) for labels, s in at))
+
+
 def _of_agreements(agreements: tuple[AgreementSample, ...]) -> Iterator[Metric]:
     yield _gauge(
         names.LEDGER_OBJECTIVE_RATIO,
@@ -270,6 +279,12 @@ def _of_ledger(ledger: LedgerSample) -> Iterator[Metric]:
     yield _counter(names.LEDGER_WRITE_FAILURES_TOTAL, [((), ledger.write_failures)])
     if ledger.last_entry_us is not None:
         yield _gauge(names.LEDGER_LAST_ENTRY_TIMESTAMP_SECONDS, [((), _seconds(ledger.last_entry_us))])
+    if ledger.verified is not None:
+        yield _gauge(names.LEDGER_VERIFICATION_SUCCESS, [((), float(ledger.verified))])
+    if ledger.verified_us is not None:
+        yield _gauge(names.LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS, [((), _seconds(ledger.verified_us))])
+    if ledger.checkpoint_size is not None:
+        yield _gauge(names.LEDGER_CHECKPOINT_SIZE, [((), ledger.checkpoint_size)])
 
 
 def _of_incidents(incidents: IncidentsSample, services: list[str]) -> Iterator[Metric]:
@@ -328,6 +343,8 @@ def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:
     yield _histogram(names.SCHEDULER_LAG_SECONDS, [((), daemon.scheduler_lag)])
     yield _gauge(names.RUNS_IN_FLIGHT, [((), float(daemon.runs_in_flight))])
     yield _gauge(names.EVENT_LOOP_LAG_SECONDS, [((), _seconds(daemon.loop_lag_us))])
+    if daemon.clock_offset_us is not None:
+        yield _gauge(names.CLOCK_OFFSET_SECONDS, [((), _seconds(daemon.clock_offset_us))])
     yield _counter(
         names.BACKGROUND_TASK_RESTARTS_TOTAL,
         (((task,), count) for task, count in sorted(daemon.task_restarts.items())),

@@ -50,10 +50,12 @@ def set_up(
     log_format: LogFormat = LogFormat.LOGFMT,
     level: str = "info",
     stream: TextIO | None = None,
+    scrub: Callable[[str], str] = str,
 ) -> LogCounts:
     """Route structlog and the standard library's loggers to `stream` (stderr); the counts go on from here.
 
-    Replaces what was set up before. `now_us` stamps the lines, in UTC. `level` is the lowest that is written.
+    Replaces what was set up before. `now_us` stamps the lines, in UTC. `level` is the lowest that is written. `scrub`
+    takes secrets out of a text.
     """
     counts = LogCounts()
     shared: list[Any] = [
@@ -63,7 +65,7 @@ def set_up(
         counts,
         _Stamp(now_us),
         structlog.processors.format_exc_info,
-        _safe,
+        _Safe(scrub),
     ]
     handler = logging.StreamHandler(stream or sys.stderr)
     handler.setFormatter(
@@ -135,18 +137,29 @@ def _value(value: object) -> str:
     return f'"{quoted}"'
 
 
-def _safe(_logger: object, _method: str, event: _Event) -> _Event:
-    return {escape(str(key)): _cleaned(value, 0) if key[:1] != "_" else value for key, value in event.items()}
+class _Safe:
+    """A processor: every text on one line and without secrets, whatever it is wrapped in."""
 
+    def __init__(self, scrub: Callable[[str], str]) -> None:
+        self._scrub = scrub
 
-def _cleaned(value: object, depth: int) -> object:
-    if value is None or isinstance(value, bool | int | float):
-        return value
-    if isinstance(value, str):
-        return escape(value)
-    if depth < _MAX_DEPTH:
-        if isinstance(value, dict):
-            return {escape(str(key)): _cleaned(item, depth + 1) for key, item in value.items()}
-        if isinstance(value, list | tuple | set | frozenset):
-            return [_cleaned(item, depth + 1) for item in value]
-    return escape(str(value))
+    def __call__(self, _logger: object, _method: str, event: _Event) -> _Event:
+        return {
+            self._text(str(key)): self._cleaned(value, 0) if key[:1] != "_" else value for key, value in event.items()
+        }
+
+    def _text(self, text: str) -> str:
+        # Scrubbed before it is cut at a bound: half a secret is none that would be known.
+        return escape(self._scrub(text))
+
+    def _cleaned(self, value: object, depth: int) -> object:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, str):
+            return self._text(value)
+        if depth < _MAX_DEPTH:
+            if isinstance(value, dict):
+                return {self._text(str(key)): self._cleaned(item, depth + 1) for key, item in value.items()}
+            if isinstance(value, list | tuple | set | frozenset):
+                return [self._cleaned(item, depth + 1) for item in value]
+        return self._text(str(value))

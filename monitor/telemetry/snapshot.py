@@ -157,6 +157,18 @@ class MonthSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatementSample:
+    """A closed month in its newest version; `month` as `2026-04`, shares of 1."""
+
+    partner: str
+    service: str
+    month: str
+    availability: Fraction
+    downtime_us: int
+    credit: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementSample:
     """What a partner was promised for a service: shares of 1. `tiers` are (credit percent as written, bound)."""
 
@@ -231,16 +243,21 @@ class NotificationsSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSample:
-    """The record: how many entries of each type, failed appends, the newest durable entry."""
+    """The record: how many entries of each type, failed appends, the newest durable entry, whether the last
+    verification found it sound and when that was, and how many entries the newest checkpoint covers.
+    """
 
     entries: Mapping[str, int] = field(default_factory=dict)
     write_failures: int = 0
     last_entry_us: int | None = None
+    verified: bool | None = None
+    verified_us: int | None = None
+    checkpoint_size: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSample:
-    """The process itself."""
+    """The process itself. `clock_offset_us`: the system's clock minus what keeps it right, None if nothing does."""
 
     version: str
     revision: str
@@ -249,6 +266,7 @@ class DaemonSample:
     runs_in_flight: int
     scheduler_lag: Tally
     loop_lag_us: int = 0
+    clock_offset_us: int | None = None
     reload_ok: bool = True
     reload_success_us: int | None = None
     evaluation_us: int | None = None
@@ -267,6 +285,7 @@ class Snapshot:
     locations: tuple[LocationSample, ...] = ()
     services: tuple[ServiceSample, ...] = ()
     months: tuple[MonthSample, ...] = ()
+    statements: tuple[StatementSample, ...] = ()
     agreements: tuple[AgreementSample, ...] = ()
     periods: tuple[PeriodSample, ...] = ()
     incidents: IncidentsSample | None = None

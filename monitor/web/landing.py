@@ -25,6 +25,19 @@ class Landing:
         hashed = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
         self.policy = f"{_POLICY}; style-src 'sha256-{hashed}'"
 
-    def render(self, *, version: str, not_ready: str | None, status: Mapping[str, Any] | None) -> str:
+    def render(
+        self,
+        *,
+        version: str,
+        not_ready: str | None,
+        status: Mapping[str, Any] | None,
+        checkpoint: str | None = None,
+    ) -> str:
         """The page; `status` is the document of `monitor.web.status`, None while the daemon is not ready."""
-        return self._template.render(style=self._style, version=version, not_ready=not_ready, status=status)
+        return self._template.render(
+            style=self._style,
+            version=version,
+            not_ready=not_ready,
+            status=status,
+            checkpoint=checkpoint,
+        )

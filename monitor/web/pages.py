@@ -16,6 +16,7 @@ import orjson
 import structlog
 from aiohttp import web
 
+from monitor.storage import StoreError
 from monitor.web.landing import Landing
 
 BODY_LIMIT_BYTES = 64 * 1024
@@ -38,16 +39,25 @@ _log = structlog.get_logger()
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None.
+    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None; `unreadable` the one
+    while the ledger cannot be read yet either (None: whenever it is not ready): a store that takes nothing is read.
 
     `metrics` takes the request's Accept header and gives the exposition with its content type; `status` gives the
-    document of `monitor.web.status`.
+    document of `monitor.web.status`. `damage` says why the ledger is only read, None while it is sound; what can be
+    read is shown then too. `checkpoint` is the newest signed one, None before the first.
     """
 
     version: str
     not_ready: Callable[[], str | None]
     metrics: Callable[[str], Awaitable[tuple[bytes, str]]]
     status: Callable[[], Awaitable[Mapping[str, Any]]]
+    damage: Callable[[], str | None] = lambda: None
+    checkpoint: Callable[[], str | None] = lambda: None
+    unreadable: Callable[[], str | None] | None = None
+
+    def why_unreadable(self) -> str | None:
+        """Why the status cannot be shown, None if it can."""
+        return (self.unreadable or self.not_ready)()
 
 
 _HANDED = web.AppKey("handed", Handed)
@@ -68,6 +78,7 @@ def make_app(handed: Handed) -> web.Application:
             web.get("/-/ready", _ready),
             web.get("/metrics", _metrics),
             web.get("/api/v1/status", _status),
+            web.get("/api/v1/checkpoint", _checkpoint),
         ],
     )
     return app
@@ -169,9 +180,10 @@ def _problem(status: HTTPStatus, detail: str, headers: Mapping[str, str]) -> web
 async def _landing(request: web.Request) -> web.Response:
     handed, landing = request.app[_HANDED], request.app[_LANDING]
     reason = handed.not_ready()
-    status = None if reason else await handed.status()
+    status = None if handed.why_unreadable() or handed.damage() else await handed.status()
+    text = landing.render(version=handed.version, not_ready=reason, status=status, checkpoint=handed.checkpoint())
     return web.Response(
-        text=landing.render(version=handed.version, not_ready=reason, status=status),
+        text=text,
         content_type="text/html",
         headers={"Content-Security-Policy": landing.policy},
     )
@@ -195,7 +207,19 @@ async def _metrics(request: web.Request) -> web.Response:
 
 async def _status(request: web.Request) -> web.Response:
     handed = request.app[_HANDED]
-    reason = handed.not_ready()
-    if reason is not None:
+    reason = handed.why_unreadable()
+    if reason is not None and handed.damage() is None:
         return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}", {})
-    return web.Response(body=orjson.dumps(await handed.status()), content_type="application/json")
+    try:
+        document = await handed.status()
+    except StoreError as error:
+        return _problem(HTTPStatus.SERVICE_UNAVAILABLE, f"the record cannot be read: {error.cause}", {})
+    return web.Response(body=orjson.dumps(document), content_type="application/json")
+
+
+async def _checkpoint(request: web.Request) -> web.Response:
+    """The newest signed checkpoint, as its note (C2SP tlog-checkpoint)."""
+    note = request.app[_HANDED].checkpoint()
+    if note is None:
+        return _problem(HTTPStatus.NOT_FOUND, "no checkpoint has been signed yet", {})
+    return web.Response(text=note, content_type="text/plain")

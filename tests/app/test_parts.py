@@ -234,7 +234,8 @@ def test_a_reload_that_would_act_backwards_changes_nothing(tmp_path: Path, loop:
         with pytest.raises(AdoptionError, match="the month has begun"):
             await daemon.reload(world.settings(subscriptions=(dearer,)))
         assert len(daemon.options.plans) == 1
-        assert [entry.type for entry in daemon.store.entries()] == ["terms", "subscription", "checks"]
+        adopted = ["terms", "subscription", "checks", "key", "checkpoint"]
+        assert [entry.type for entry in daemon.store.entries()] == adopted
         await daemon.stop()
 
     world.play(story)

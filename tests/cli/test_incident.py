@@ -44,7 +44,9 @@ def test_from_the_report_to_the_close(jaga: Jaga, tmp_path: Path) -> None:
     shown = jaga("incident", "show", "i-1")
     assert "escalated to level 2: escalation-manager (stalled progress)" in shown.out
     assert "reported by Rina" in shown.out
-    assert jaga("incident", "erase", "i-1").code == 0
+    reference = jaga("incident", "show", "i-1", "--json").json()["events"][0]["reporter"]
+    assert jaga("ledger", "verify").code == 0
+    assert jaga("ledger", "erase", reference).code == 0
     assert "Rina" not in jaga("incident", "show", "i-1").out
     assert [clock["state"] for clock in jaga("incident", "show", "i-1", "--json").json()["clocks"]] == ["met", "met"]
     assert jaga("ledger", "verify").code == 0
@@ -65,6 +67,8 @@ def test_refusals_say_what_is_wrong_and_record_nothing(jaga: Jaga, tmp_path: Pat
     note.write_text("hello")
     refused = jaga("incident", "open", "portal", "--priority", "P1", "--summary", "x", "--partner", "acme")
     assert (refused.code, "needs its reporter" in refused.err) == (1, True)
+    assert jaga(*OPEN, "--joins", "i-9").code == 1
+    assert jaga("ledger", "verify").code == 0, "nothing of the reporter is left behind"
     assert jaga(*OPEN, "--attach", note).code == 2
     assert jaga(*OPEN, "--attach", note, "--preview").code == 2
     missing = jaga("incident", "show", "i-1")

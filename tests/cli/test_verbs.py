@@ -269,6 +269,19 @@ def test_check_accepts_and_warns(jaga: Jaga) -> None:
     assert document["warnings"]
 
 
+def test_check_names_the_drop_in_that_a_kind_needs(jaga: Jaga, tmp_path: Path) -> None:
+    assert jaga("check", "--json").json()["drop_ins"] == []
+    assert "(note)" not in jaga("check").err
+    path = tmp_path / "config" / "jaga.yaml"
+    pinged = "      ping: {icmp: {ping: 127.0.0.1}}\n"
+    path.write_text(path.read_text().replace("    checks:\n", f"    checks:\n{pinged}"))
+    assert jaga("check", "--json").json()["drop_ins"] == ["icmp.conf"]
+    said = jaga("check")
+    assert said.code == 0
+    (note,) = [line for line in said.err.splitlines() if "(note)" in line]
+    assert "kind icmp needs the drop-in systemd/icmp.conf in /etc/systemd/system/jaga.service.d/" in note
+
+
 def test_check_names_every_place_bare(jaga: Jaga, tmp_path: Path) -> None:
     path = tmp_path / "config" / "jaga.yaml"
     path.write_text(

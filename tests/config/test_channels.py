@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from monitor.config import Loaded, explain, load
+from monitor.config import ConfigError, Loaded, explain, load
 from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.locale import Lang
@@ -111,9 +111,12 @@ def test_a_wrong_channel_is_told_at_its_place_and_costs_nothing_else(tmp_path: P
     assert good.fault is None
 
 
-def test_an_escalation_to_a_channel_that_is_not_there_is_warned_of(tmp_path: Path) -> None:
+def test_an_escalation_goes_to_a_configured_channel_and_to_no_other(tmp_path: Path) -> None:
+    levels = '        levels: {"1": {owners: [technical-support], channels: [%s]}}\n'
     file = tmp_path / "jaga.yaml"
-    levels = '        levels: {"1": {owners: [technical-support], channels: [pager]}}\n'
-    file.write_text(BASE.replace("services:\n  portal", levels + "services:\n  portal", 1))
-    (warning,) = load(file).warnings
-    assert "'pager': unknown channel; there are log" in str(warning)
+    base = BASE + "channels: {pager: {webhook: {url: https://a.example}}}\n"
+    file.write_text(base.replace("services:\n  portal", levels % "pager, log" + "services:\n  portal", 1))
+    assert load(file).settings.terms[0].levels[1].channels == ("pager", "log")
+    file.write_text(base.replace("services:\n  portal", levels % "pagr" + "services:\n  portal", 1))
+    with pytest.raises(ConfigError, match='did you mean "pager"'):
+        load(file)

@@ -267,6 +267,24 @@ def test_an_exclusion_moves_an_act_that_was_not_made() -> None:
     assert acts(state, "04-06T15:00", hole) == [(2, "no_workaround", "04-06 15:00")]
 
 
+def test_another_priority_in_the_very_instant_is_what_counts() -> None:
+    state = after(opened("04-06T10:00"), fact(E.PRIORITY, "04-06T14:00", priority=Priority.P3))
+    assert acts(state, "04-08T10:00") == []
+    later = after(opened("04-06T10:00"), fact(E.PRIORITY, "04-06T14:01", priority=Priority.P3))
+    assert acts(later, "04-08T10:00") == [(2, "no_workaround", "04-06 14:00")]
+
+
+def test_raised_while_it_waits_it_is_due_when_it_waits_no_more() -> None:
+    facts = [
+        opened("04-06T09:00", Priority.P2),
+        fact(E.PAUSED, "04-06T16:00", partner=ACME, note="waits for logs"),
+        fact(E.PRIORITY, "04-06T18:00", priority=Priority.P1),
+    ]
+    assert acts(after(*facts), "04-07T08:00") == []
+    resumed = after(*facts, fact(E.RESUMED, "04-07T09:00", partner=ACME))
+    assert acts(resumed, "04-07T09:00") == [(2, "no_workaround", "04-07 09:00")]
+
+
 def test_the_next_act_is_told_until_none_is_left() -> None:
     state = after(opened("04-06T10:00"))
     known: Countings = {ACME: counting()}

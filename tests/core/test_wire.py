@@ -35,6 +35,7 @@ from monitor.core.wire import (
     write_run,
     write_spans,
 )
+from tests.core.test_checkpoint import PETER, POEM, SOFA
 
 AT = "2026-04-01T00:00:00.000000+00:00"
 AT_US = 1_775_001_600 * SECOND_US
@@ -212,6 +213,18 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         {"type": "claim", "partner": "acme", "service": "portal", "month": "2026-04", "at": AT, "by": "acme"},
     ),
     (
+        facts.CreditApplied(partner="acme", service="portal", month="2026-04", invoice="INV-7", at_us=AT_US, by="sari"),
+        {
+            "type": "credit_applied",
+            "partner": "acme",
+            "service": "portal",
+            "month": "2026-04",
+            "invoice": "INV-7",
+            "at": AT,
+            "by": "sari",
+        },
+    ),
+    (
         facts.TermsAdopted(
             contract="mitra", effective_from_us=AT_US, terms={"a": [1, None, True, {"b": "c"}]}, agreed="yes"
         ),
@@ -278,6 +291,10 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
         },
     ),
     (
+        facts.Sealed(hour_us=AT_US, segments=2, runs=300, root="sha256:00", at_us=AT_US),
+        {"type": "sealed", "hour": AT, "segments": 2, "runs": 300, "root": "sha256:00", "at": AT},
+    ),
+    (
         facts.ClockStep(at_us=AT_US, delta_us=-61_000_000, location="jkt-1"),
         {"type": "clock_step", "at": AT, "delta_us": -61_000_000, "location": "jkt-1"},
     ),
@@ -294,7 +311,7 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
             found_us=AT_US,
             summary="orders fail",
             channel="helpdesk",
-            reporter="sha256:01",
+            reporter="personal:" + 64 * "1",
             pieces={"actual": "error 500"},
             missing=("steps",),
             attachments=(Attachment(name="a.png", media_type="image/png", size_bytes=7, digest="sha256:02"),),
@@ -320,7 +337,7 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
             "found": AT,
             "summary": "orders fail",
             "channel": "helpdesk",
-            "reporter": "sha256:01",
+            "reporter": "personal:" + 64 * "1",
             "pieces": {"actual": "error 500"},
             "missing": ["steps"],
             "attachments": [{"name": "a.png", "media_type": "image/png", "bytes": 7, "digest": "sha256:02"}],
@@ -346,6 +363,44 @@ FULL: list[tuple[Fact, dict[str, Any]]] = [
             "receipt": "logged",
         },
     ),
+    (
+        facts.KeyAdopted(
+            key=PETER,
+            why=facts.KeyReason.ROTATED,
+            at_us=AT_US,
+            replaces=PETER,
+            endorsed=POEM,
+            by="ops",
+            note="a year is over",
+        ),
+        {
+            "type": "key",
+            "key": PETER,
+            "why": "rotated",
+            "at": AT,
+            "replaces": PETER,
+            "endorsed": POEM,
+            "by": "ops",
+            "note": "a year is over",
+        },
+    ),
+    (facts.CheckpointSigned(note=SOFA, at_us=AT_US), {"type": "checkpoint", "at": AT, "note": SOFA}),
+    (
+        facts.PersonalErased(of="personal:" + "0f" * 32, at_us=AT_US, by="ops", note="asked for by letter"),
+        {"type": "erasure", "of": "personal:" + "0f" * 32, "at": AT, "by": "ops", "note": "asked for by letter"},
+    ),
+    (
+        facts.LossAccepted(at_us=AT_US, entries=7, arrival=90, checkpoint=SOFA, by="ops", note="the disk died"),
+        {
+            "type": "loss",
+            "at": AT,
+            "entries": 7,
+            "arrival": 90,
+            "checkpoint": SOFA,
+            "by": "ops",
+            "note": "the disk died",
+        },
+    ),
 ]
 BY_TYPE = {written["type"]: written for _, written in FULL}
 OPTIONAL = {
@@ -359,11 +414,13 @@ OPTIONAL = {
     "adjudication": {"agreed_by", "by", "evidence", "note"},
     "annulment": {"by", "note"},
     "claim": {"by"},
+    "credit_applied": {"by"},
     "terms": {"agreed"},
     "subscription": {"from", "until"},
     "retired": {"check", "by"},
     "outage": {"end", "failing"},
     "close": {"by", "reason", "credit_delta"},
+    "sealed": set(),
     "clock_step": {"location"},
     # Of these an opening needs some: see below.
     "incident": {
@@ -385,6 +442,10 @@ OPTIONAL = {
         "note",
     },
     "delivery": {"receipt"},
+    "key": {"replaces", "endorsed", "by", "note"},
+    "checkpoint": set(),
+    "loss": {"checkpoint", "by", "note"},
+    "erasure": {"by", "note"},
 }
 
 
@@ -479,6 +540,10 @@ for _ in range(MAX_DEPTH):
         ("clock_step", "delta_us", 2**53, f"is {2**53}, expected a whole number below 2^53"),
         ("clock_step", "delta_us", "5", "is '5', expected a whole number below 2^53"),
         ("close", "inputs", [], "is [], expected an object"),
+        ("erasure", "of", "personal:1", "is 'personal:1', expected a reference to personal data"),
+        ("key", "key", "a+b", "cannot be read: a key is NAME+ID+BASE64 of an Ed25519 key"),
+        ("key", "endorsed", "text", "cannot be read: a note is a text, an empty line, and lines with signatures"),
+        ("checkpoint", "note", POEM, "cannot be read: a checkpoint has three lines, origin, size and root; this has 2"),
         ("terms", "terms", {"a": [1.5]}, "is 1.5, expected a whole number or a text: the record holds no floating point"),
         ("terms", "terms", {"a": Decimal(1)}, "the record holds no floating point"),
         ("terms", "terms", {"a": {"b": 2**53}}, f"is {2**53}, expected a whole number below 2^53"),

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.core.fact import Fact, Maintenance, Notice
+from monitor.core.fact import ClockStep, Fact, Maintenance, Notice
 from monitor.core.incident import Phase, State
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.instant import HOUR_US
@@ -224,6 +224,17 @@ def test_a_baseline_that_cannot_be_read_begins_anew(bench: IncidentBench) -> Non
     assert bench.detector.incidents.paces.baselines[source].level_us(START_US + 3000 * MINUTE) is None
     answers(bench, 3000, 3010, 900_000)
     assert bench.detector.incidents.paces.slow_since_us("portal", START_US + 9000 * MINUTE) is None
+
+
+def test_a_clock_that_was_put_back_stops_nothing(bench: IncidentBench) -> None:
+    bench.goes(50, 53, "login", "pay")
+    assert bench.states()["i-1"].opened_us > START_US + 50 * MINUTE
+    step = ClockStep(at_us=START_US + 20 * MINUTE, delta_us=-33 * MINUTE)
+    bench.write(20, facts=(step,))
+    bench.goes(21, 27)
+    assert bench.states()["i-1"].well_since_us is not None
+    bench.goes(27, 30, "login", "pay")
+    assert bench.told()[:3] == ["opened", "escalated", "restored"]
 
 
 # Escalations in time

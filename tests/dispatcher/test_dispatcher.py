@@ -148,9 +148,7 @@ def test_a_message_is_logged_recorded_and_gone_from_the_outbox(make: Make) -> No
         "kind": "escalation",
         "subject": "ESCALATION level 3: i-1 (–) –",
         "to": "management",
-        "incident": "i-1",
-        "message_level": 3,
-        "message_event": "asked",
+        "said": {"to": "management", "incident": "i-1", "level": 3, "event": "asked"},
     }
     assert [(d.key, d.channel, d.to, d.receipt) for d in post.deliveries()] == [
         ("a", "log", "management", "logged"),

@@ -1,4 +1,7 @@
-"""`jaga demo` without a terminal, in full, and interrupted: it tells its story and leaves nothing behind."""
+"""`jaga demo` without a terminal, in full and interrupted: it tells its story and leaves nothing behind.
+
+In full it runs from the built wheel, with nothing of the checkout in reach.
+"""
 
 from __future__ import annotations
 
@@ -22,9 +25,10 @@ def _left_in(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
-def test_the_story_in_full(tmp_path: Path) -> None:
+def test_the_story_in_full_from_the_built_wheel(tmp_path: Path, installed: Path) -> None:
     done = subprocess.run(
-        [JAGA, "demo"],
+        [installed / "bin/jaga", "demo"],
+        cwd=tmp_path,
         env={"PATH": "/usr/bin:/bin", "TMPDIR": str(tmp_path)},
         capture_output=True,
         text=True,

@@ -29,32 +29,32 @@ from monitor.ledger.incidents_command import (
     ChangePriority,
     CloseIncident,
     ConveneCall,
-    EraseReporter,
     EscalateIncident,
     FixIncident,
     OpenIncident,
     PauseIncident,
     ReopenIncident,
-    Reporter,
     ResumeIncident,
     SendPlan,
     SupplyIncident,
     WorkAroundIncident,
 )
-from monitor.ledger.incidents_report import PIECES, identity_digest, is_given, personal_mark
+from monitor.ledger.incidents_report import PIECES, is_given
 from monitor.ledger.incidents_view import Desk, board, lines, of_outages, review, timeline
 from monitor.ledger.incoming import ImportRefusedError
 from monitor.ledger.interchange import export, import_
 from monitor.ledger.verify import verify
+from monitor.ledger.yearly import yearly
 from monitor.storage.opening import open_store
+from monitor.storage.personal import PersonalFiles
 from tests.core.examples import WIB, at, subscription, terms
 from tests.ledger.keeping import APRIL, END, START, Keeper, kept, watched_april
 
-RINA = Reporter(name="Rina", email="rina@example.id", phone="+62 21 5550100")
+RINA = ("name", "email", "phone")
 WHOLE = {name: f"{what}: so and so" for name, what in PIECES.items()}
 PICTURE = Attachment(name="a.png", media_type="image/png", size_bytes=9, digest="sha256:01")
 REPORT = OpenIncident(
-    service="portal", priority=Priority.P1, summary="orders fail", partner="acme", reporter=RINA, pieces=WHOLE
+    service="portal", priority=Priority.P1, summary="orders fail", partner="acme", identity=RINA, pieces=WHOLE
 )
 
 
@@ -102,7 +102,7 @@ def test_what_a_report_lacks_is_listed_on_it_and_asked_for(keeper: Keeper) -> No
     facts = keeper.given(
         replace(
             REPORT,
-            reporter=Reporter(name="Rina", email="rina@example.id"),
+            identity=("name", "email"),
             pieces={
                 "actual": "error 500",
                 "evidence": "none, because it has no screen",
@@ -131,8 +131,8 @@ def test_pictures_are_evidence(keeper: Keeper) -> None:
 @pytest.mark.parametrize(
     ("changed", "said"),
     [
-        ({"reporter": Reporter(name="Rina")}, "a name, and an e-mail or a phone"),
-        ({"reporter": Reporter(email="a@b")}, "a name, and an e-mail or a phone"),
+        ({"identity": ("name",)}, "a name, and an e-mail or a phone"),
+        ({"identity": ("email",)}, "a name, and an e-mail or a phone"),
         ({"pieces": {"steps": "log in"}}, "needs a description"),
         ({"pieces": {"actual": "none"}}, "needs a description"),
         ({"pieces": WHOLE | {"weather": "fine"}}, "'weather' is no piece of a report"),
@@ -181,21 +181,17 @@ def test_a_report_names_what_is_open_already(keeper: Keeper) -> None:
 
 
 def test_the_reporter_is_kept_beside_the_chain_and_can_be_forgotten(keeper: Keeper, tmp_path: Path) -> None:
-    (opened, _escalated) = keeper.given(REPORT)
-    assert isinstance(opened, Incident)
-    assert opened.reporter is not None
-    held = keeper.store.mark(personal_mark(opened.reporter))
-    assert identity_digest(RINA, held["salt"]) == opened.reporter
+    files = PersonalFiles(tmp_path / "personal")
+    reference = files.keep("reporter", {"name": "Rina", "email": "rina@example.id"})
+    keeper.given(replace(REPORT, reporter=reference))
     written = BytesIO()
     export(keeper.store, written)
     assert b"rina" not in written.getvalue().lower()
-    document = timeline(desk_of(keeper), "i-1", keeper.store)
+    document = timeline(desk_of(keeper), "i-1", files)
     assert document is not None
     assert document["events"][0]["reported_by"]["name"] == "Rina"
-
-    assert keeper.given(EraseReporter(incident="i-1")) == ()
-    assert keeper.store.mark(personal_mark(opened.reporter)) is None
-    document = timeline(desk_of(keeper), "i-1", keeper.store)
+    assert files.erase(reference)
+    document = timeline(desk_of(keeper), "i-1", files)
     assert document is not None
     assert "reported_by" not in document["events"][0]
     assert verify(keeper.store).holds
@@ -423,9 +419,11 @@ def test_a_statement_shows_the_partners_own_clocks_and_a_close_keeps_them(tmp_pa
         )
         keeper.given(AcknowledgeIncident(incident="i-2", at_us=at("2026-04-06T13:00:00")), over_closed=True)
         assert keeper.statement(1).document == issued
-        counted = review(keeper.months().record, keeper.basis, "acme", Span(START, END), keeper.now_us)
+        counted = review(keeper.months().record, keeper.basis, "acme", "portal", Span(START, END), keeper.now_us)
         assert counted["P1"]["reported"] == 1
         assert counted["P1"]["resolution"]["met"] == 1
+        (reviewed,) = yearly(keeper.months(), 2026)["reviews"]
+        assert reviewed["incidents"] == counted
 
 
 def test_incidents_go_through_a_file_and_back(keeper: Keeper, tmp_path: Path) -> None:

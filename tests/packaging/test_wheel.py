@@ -6,7 +6,6 @@ import configparser
 import email.parser
 import os
 import subprocess
-import sys
 import zipfile
 from pathlib import Path
 
@@ -27,14 +26,6 @@ def run(*command: str | Path, cwd: Path, **environment: str) -> str:
     )
     assert done.returncode == 0, f"{command}\n{done.stdout}\n{done.stderr}"
     return done.stdout
-
-
-@pytest.fixture(scope="module")
-def wheel(tmp_path_factory: pytest.TempPathFactory, project_root: Path) -> Path:
-    folder = tmp_path_factory.mktemp("dist")
-    run(sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder, cwd=project_root)
-    (built,) = folder.glob("*.whl")
-    return built
 
 
 @pytest.fixture(scope="module")
@@ -80,15 +71,15 @@ def test_its_metadata_names_the_command_and_the_licence(wheel: Path, names: set[
     assert metadata.get_payload() == (project_root / "README.md").read_text()
 
 
-def test_it_runs_from_an_empty_environment(wheel: Path, tmp_path: Path, project_root: Path) -> None:
-    venv = tmp_path / "venv"
-    uv = Path(sys.executable).parent / "uv"
-    run(uv, "venv", "--quiet", "--no-project", "--python", sys.executable, venv, cwd=tmp_path)
-    lock = project_root / "requirements.lock"
-    run(uv, "pip", "install", "--quiet", "--python", venv, "--require-hashes", "-r", lock, cwd=tmp_path)
-    run(uv, "pip", "install", "--quiet", "--python", venv, "--no-deps", "--offline", wheel, cwd=tmp_path)
-    assert "0.1.0" in run(venv / "bin" / "jaga", "--version", cwd=tmp_path)
+def test_it_runs_from_an_empty_environment(installed: Path, tmp_path: Path) -> None:
+    """The whole demo runs from there too: tests/e2e/test_demo.py."""
+    assert "0.1.0" in run(installed / "bin" / "jaga", "--version", cwd=tmp_path)
     where = run(
-        venv / "bin" / "python", "-c", "import monitor, probes; print(monitor.__file__, probes.__file__)", cwd=tmp_path
+        installed / "bin" / "python",
+        "-c",
+        "import monitor, probes; print(monitor.__file__, probes.__file__)",
+        cwd=tmp_path,
     )
-    assert all(path.startswith(str(venv)) for path in where.split())
+    assert all(path.startswith(str(installed)) for path in where.split())
+    run(installed / "bin" / "jaga", "init", "new", cwd=tmp_path)
+    assert "accepted" in run(installed / "bin" / "jaga", "check", "--config", "new/config/jaga.yaml", cwd=tmp_path)

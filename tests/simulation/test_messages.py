@@ -21,7 +21,7 @@ from monitor.config import ChannelSettings
 from monitor.config.models import ChannelModel, Contact
 from monitor.core.fact import Notice, Outage
 from monitor.core.incident_fact import Delivery
-from monitor.detector.herald import Manners
+from monitor.detector.routing import Manners
 from monitor.ledger.act import Done
 from monitor.ledger.command import AnnounceMaintenance, CancelMaintenance
 from monitor.ledger.incidents_command import AcknowledgeIncident
@@ -136,12 +136,12 @@ def test_the_mail_servers_acceptance_is_the_notice_that_makes_a_window_count(
     world = World.make(tmp_path, loop)
     world.target.script = [(*BROKEN_US, frozenset({0, 1, 2}))]
     mailbox = Mailbox(world, opens_us)
-    changed = {"terms": (replace(TERMS, maintenance_notice_us=2 * HOUR),)}
+    terms = (replace(TERMS, maintenance_notice_us=2 * HOUR),)
 
     async def story(world: World) -> None:
         await mailbox.start()
         manners = replace(Manners(), before_maintenance_us=HOUR // 2)
-        daemon = await world.daemon(**to_partner(mailbox.port), **changed, manners=manners)
+        daemon = await world.daemon(**to_partner(mailbox.port), terms=terms, manners=manners)
         await announce(daemon, *WINDOW_US)
         await world.clock.wait_until(WINDOW_US[1] + HOUR // 2)
         await daemon.stop()

@@ -25,6 +25,7 @@ from monitor.telemetry.snapshot import (
     ServiceSample,
     ServiceTotals,
     Snapshot,
+    StatementSample,
 )
 
 START_US = 1_775_000_000_000_000
@@ -138,6 +139,16 @@ def snapshot() -> Snapshot:
         locations=(LocationSample(location="jkt-1", up=True, references={"tcp://192.0.2.1:53": True}),),
         services=(service(),),
         months=(month(), month("previous")),
+        statements=(
+            StatementSample(
+                partner="acme",
+                service="portal",
+                month="2026-03",
+                availability=Fraction(949, 1000),
+                downtime_us=136_598_400_000,
+                credit=Fraction(1, 10),
+            ),
+        ),
         agreements=(
             AgreementSample(
                 partner="acme",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import logging
+from urllib.parse import quote
 
 import pytest
 import structlog
 
 from monitor.telemetry.escaping import escape
 from monitor.telemetry.logs import LogFormat, set_up
+from monitor.telemetry.scrubbing import MAX_VALUES, Scrubber
 
 NOW_US = 1_775_000_000_000_000
 
@@ -106,3 +109,34 @@ def test_logfmt_quotes_what_needs_it(value: str, written: str) -> None:
     stream = _lines(LogFormat.LOGFMT)
     structlog.get_logger().info("x", v=value)
     assert written in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_no_line_holds_a_secret_in_any_form(log_format: LogFormat) -> None:
+    stream = io.StringIO()
+    scrubber = Scrubber()
+    secret = "r4hasia besar+\n§"
+    assert scrubber.watch(lambda _reference: secret)("NAME") == secret
+    set_up(now_us=lambda: NOW_US, log_format=log_format, stream=stream, scrub=scrubber.scrub)
+    log = structlog.get_logger()
+    log.info(secret, target=quote(secret), deep={secret: [secret, {"x": secret}]}, other=ValueError(secret))
+    log.info("long", body="x" * 4086 + secret)
+    logging.getLogger("library").error("refused %s", base64.b64encode(secret.encode()).decode())
+    try:
+        int(f"password={secret}")
+    except ValueError:
+        log.exception("task died")
+    written = stream.getvalue()
+    assert len(written.splitlines()) == 4
+    assert "***" in written
+    for form in ("r4hasia", "besar", base64.b64encode(secret.encode()).decode()[:8]):
+        assert form not in written
+
+
+def test_what_is_masked_is_bounded_and_not_every_letter() -> None:
+    scrubber = Scrubber()
+    scrubber.remember("on")
+    assert scrubber.scrub("monitor is on") == "monitor is on"
+    for number in range(MAX_VALUES + 1):
+        scrubber.remember(f"s{number:05}")
+    assert scrubber.scrub("s00000 s00001") == "s00000 ***"

@@ -8,11 +8,13 @@ import hashlib
 import json
 import re
 from collections.abc import AsyncIterator, Mapping
+from dataclasses import replace
 from typing import Any
 
 import aiohttp
 import pytest
 
+from monitor.storage import StoreError
 from monitor.web import pages
 from monitor.web.pages import Handed, Listening, listen
 
@@ -232,3 +234,38 @@ async def test_problem_bodies_parse(http: aiohttp.ClientSession) -> None:
         "status": 404,
         "detail": "there is no such page; / lists those there are",
     }
+
+
+async def test_the_checkpoint_is_text_and_stands_on_the_page(daemon: _Daemon) -> None:
+    handed = replace(daemon.handed(), checkpoint=lambda: "jaga/test\n1\n<root>\n")
+    listening = await listen(handed, "127.0.0.1", 0)
+    async with aiohttp.ClientSession(listening.url) as session:
+        async with session.get("/api/v1/checkpoint") as answer:
+            assert (answer.status, answer.content_type) == (200, "text/plain")
+            assert await answer.text() == "jaga/test\n1\n<root>\n"
+        async with session.get("/") as answer:
+            assert "jaga/test\n1\n&lt;root&gt;\n" in await answer.text()
+    await listening.stop()
+
+
+async def test_there_is_no_checkpoint_before_the_first(http: aiohttp.ClientSession) -> None:
+    async with http.get("/api/v1/checkpoint") as answer:
+        assert answer.status == 404
+        assert "no checkpoint has been signed yet" in await answer.text()
+    async with http.get("/") as answer:
+        assert "jaga ledger verify" not in await answer.text()
+
+
+async def test_a_record_that_is_only_read_is_shown_as_far_as_it_can_be(daemon: _Daemon) -> None:
+    daemon.reason = "read-only: entry 7 was changed"
+
+    async def unreadable() -> Mapping[str, Any]:
+        raise StoreError("read", "ledger.db", "the file is damaged", "restore a backup")
+
+    readable = replace(daemon.handed(), damage=lambda: daemon.reason)
+    for handed, status in ((readable, 200), (replace(readable, status=unreadable), 503)):
+        listening = await listen(handed, "127.0.0.1", 0)
+        async with aiohttp.ClientSession(listening.url) as session, session.get("/api/v1/status") as answer:
+            assert answer.status == status
+            assert status == 200 or "the file is damaged" in await answer.text()
+        await listening.stop()
