@@ -25,7 +25,7 @@ from monitor.core.incident_fact import Delivery
 from monitor.core.instant import DAY_US, MINUTE_US, SECOND_US
 from monitor.dispatcher.batch import Batch, Manner, Pace, batches
 from monitor.dispatcher.tally import MARK, Tally
-from monitor.messages import NOTICES, OPERATIONAL, Kind, severity_of
+from monitor.messages import FOR_OPERATORS, NOTICES, Kind, severity_of
 from monitor.messages.compose import compose
 from monitor.notify import Channel, DeliveryError, Message, Receipt
 from monitor.storage import OutboxRow, Store, StoreError, Unit
@@ -275,8 +275,8 @@ def _fact(row: OutboxRow, message: Message, receipt: Receipt, now_us: int) -> Fa
             channel=row.channel,
             receipt=receipt.text,
         )
-    if row.kind in OPERATIONAL or row.kind == Kind.TEST:
-        return None
+    if (row.kind in FOR_OPERATORS and partner is None) or row.kind == Kind.TEST:
+        return None  # for those who run the services: no act of the contract
     return Delivery(key=row.key, kind=row.kind, channel=row.channel, to=message.to, at_us=now_us, receipt=receipt.text)
 
 
