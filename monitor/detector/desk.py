@@ -250,7 +250,8 @@ class Desk:
         fact = window.fact
         before_us = fact.start_us - self.manners.before_maintenance_us
         prolonged = any(other.fact.extends == id_ for other in self.counter.book.windows.values())
-        if before_us <= self.at_us < fact.start_us and fact.at_us < before_us and "reminder" not in told:
+        ahead = fact.extends is None and fact.at_us < before_us
+        if ahead and before_us <= self.at_us < fact.start_us and "reminder" not in told:
             self._mark(told, "reminder")
             self._window(id_, Kind.MAINTENANCE_REMINDER)
         if self.at_us >= fact.start_us and "started" not in told:
