@@ -280,6 +280,19 @@ def test_an_act_of_an_incident_does_not_overtake_what_was_told_of_it_before(make
     assert mail.taken == ["d", "e"]
 
 
+def test_a_recovery_does_not_overtake_the_outage_that_was_refused(make: Make) -> None:
+    picky = Picky(refused={"d"})
+    post = make(Manner(group_us=30 * SECOND_US), mail=picky)
+    post.queue(row("d", "mail", kind="down", about="o-1"))
+    run(post)
+    post.queue(row("r", "mail", kind="recovered", about="o-1"), row("other", "mail", kind="down", about="o-2"))
+    run(post, wait_us=MINUTE_US)
+    assert picky.taken == ["other"]
+    picky.refused.clear()
+    run(post, wait_us=MAX_PAUSE_US)
+    assert post.waiting() == []
+
+
 def test_a_channel_keeps_to_its_rate(make: Make) -> None:
     mail = Failing(refusals=0)
     post = make(Manner(per_minute=10), mail=mail)

@@ -66,7 +66,7 @@ class Schedule:
     store: SqlStore
     clock: SimulatedClock
     queued: list[OutboxRow] = field(default_factory=list)
-    waiting: list[str] = field(default_factory=list)
+    waiting: dict[str, list[OutboxRow]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.random = Random(self.seed)
@@ -84,15 +84,16 @@ class Schedule:
         return start_us, start_us + self.random.randrange(1, TROUBLE_US), self.random.choice(hows)
 
     def commit(self, unit: Unit) -> None:
+        """What waits is read once a commit: asking the store in each virtual second takes minutes."""
         self.store.commit(unit)
-        self.waiting = [*self.store.outbox_waiting()]
+        self.waiting = {name: self.store.outbox(BATCH, channel=name) for name in self.store.outbox_waiting()}
 
     def dispatcher(self) -> Dispatcher:
         async def names() -> list[str]:
-            return self.waiting  # as it was after the last commit: asking the store each virtual second takes minutes
+            return [*self.waiting]
 
         async def read(channel: str) -> list[OutboxRow]:
-            return self.store.outbox(BATCH, channel=channel)
+            return self.waiting.get(channel, [])
 
         async def ask(make: Callable[[Store], tuple[Unit | None, Any]]) -> Any:  # noqa: ANN401 - as the recorder's
             await self.pause()
