@@ -20,7 +20,7 @@ from monitor.detector.routing import Manners
 from monitor.detector.telling import Telling
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import Counter, IncidentBook
-from monitor.ledger.record import Basis
+from monitor.ledger.record import Basis, RecordKeeper
 from monitor.notify import Alert
 from monitor.storage import OutboxRow, Reader
 
@@ -35,6 +35,7 @@ class Herald:
     journal: Journal = field(default_factory=Journal)
     manners: Manners = field(default_factory=Manners)
     alerts: tuple[Alert, ...] = ()
+    record: RecordKeeper = field(default_factory=RecordKeeper)
     _news: list[Entry] = field(default_factory=list)
 
     def open(self, reader: Reader) -> None:
@@ -65,7 +66,7 @@ class Herald:
     ) -> tuple[list[OutboxRow], dict[str, Any]]:
         """The messages that follow at `at_us`: from the facts just `found`, from decisions, and from time."""
         journal = self.journal
-        telling = Telling(reader, self.basis, counter, at_us)
+        telling = Telling(reader, self.basis, counter, at_us, self.record)
         desk = Desk(journal, self.manners, watches, found, incidents, counter, telling, at_us)
         for entry in self._news:
             if entry.origin is not Origin.IMPORTED:

@@ -19,7 +19,7 @@ from monitor.core.run import Outcome
 from monitor.core.terms import percent_text
 from monitor.ledger.incidents import Counter
 from monitor.ledger.month import Months
-from monitor.ledger.record import Basis
+from monitor.ledger.record import Basis, RecordKeeper
 from monitor.ledger.standing import standings
 from monitor.storage import Reader
 
@@ -36,6 +36,7 @@ class Telling:
     basis: Basis
     counter: Counter
     at_us: int
+    record: RecordKeeper
     _months: Months | None = None
     _zones: dict[str, str] = field(default_factory=dict)
 
@@ -43,7 +44,7 @@ class Telling:
     def months(self) -> Months:
         """The ledger as it stands."""
         if self._months is None:
-            self._months = Months(self.reader, self.basis, self.at_us)
+            self._months = Months(self.reader, self.basis, self.at_us, self.record.read)
         return self._months
 
     def zone_of(self, service: str) -> str:
