@@ -16,7 +16,7 @@ from monitor.detector.herald import Herald
 from monitor.detector.journal import Journal
 from monitor.detector.routing import Manners, Route
 from monitor.detector.watch import OpenOutage, Watch
-from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim
+from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim, Notified, NotifyMaintenance
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import FOR_OPERATORS, Kind, Severity
 from monitor.storage import OutboxRow, Unit
@@ -187,6 +187,25 @@ def test_an_outage_that_comes_and_goes_is_always_told_firing_then_resolved(keepe
             assert open_, "unstable is said of what is down"
     assert teller.herald.journal.suppressed["damped"] > 10
     assert sequence.count("down") == sequence.count("recovered") + open_
+
+
+def test_trouble_in_a_qualifying_window_is_told_at_its_end_as_the_same_outage(keeper: Keeper) -> None:
+    keeper.adopt()
+    teller = Teller(keeper)
+    start_us = keeper.now_us + 3 * DAY_US
+    window = AnnounceMaintenance(services=("portal",), summary="upgrade", start_us=start_us, end_us=start_us + HOUR_US)
+    keeper.given(window)
+    keeper.given(NotifyMaintenance(maintenance="m-1", notified=Notified(partner="acme", at_us=keeper.now_us + 1)))
+    teller.turn()
+    began_us = start_us + 10 * MINUTE_US
+    teller.watches = {"portal": Watch("portal", began_us, OpenOutage(began_us, (3, 5)))}
+    assert "down" not in teller.ops(outage("portal", began_us), at_us=began_us)
+    assert "down" not in teller.ops(at_us=start_us + HOUR_US - 1)
+    assert teller.herald.alerts == ()
+    rows = teller.turn(at_us=start_us + HOUR_US)
+    (down,) = (row for row in rows if row.kind == "down")
+    assert (down.payload["outage"], down.payload["duration"]) == ("o-portal", "3000.000000")
+    assert teller.herald.journal.suppressed["maintenance"] == 1
 
 
 def test_a_partner_is_told_of_a_disruption_without_the_figures_of_others(keeper: Keeper) -> None:
