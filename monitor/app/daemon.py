@@ -14,6 +14,7 @@ import structlog
 from monitor.app.adopt import adoptions
 from monitor.app.backup import Backups
 from monitor.app.commands import Commands
+from monitor.app.desk import ApiDesk
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
 from monitor.app.process import Rereading, settle_in
@@ -45,7 +46,9 @@ from monitor.storage.opening import open_store, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
-from monitor.web.pages import Handed, Listening, listen
+from monitor.web.pages import Listening, listen
+from monitor.web.public import Handed
+from monitor.web.tokens import Tokens
 from probes._net import LiveNetwork
 
 T = TypeVar("T")
@@ -157,8 +160,8 @@ class Daemon:
     async def reload(self, settings: Settings) -> None:
         """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
 
-        A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and pages stay as they
-        are until the daemon is started anew.
+        A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and the address of the
+        pages stay as they are until the daemon is started anew; users and certificate of the pages are the new ones.
         """
         async with self._reloading:
             wanted = Options.of(settings)
@@ -168,6 +171,8 @@ class Daemon:
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
             self.scheduler.replace(staggered(options.plans))
+            if self._listening is not None:
+                self._listening.secure(options.web)
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
 
@@ -360,7 +365,8 @@ class Daemon:
             damage=lambda: self.damage,
             checkpoint=lambda: self.sealer.latest,
         )
-        self._listening = await listen(handed, *self.options.listen)
+        desk = ApiDesk(self.views, Tokens(self.options.tokens), decide=self.decide, reread=self._reload_asked)
+        self._listening = await listen(handed, desk, *self.options.listen, self.options.web)
         try:
             yield
         finally:

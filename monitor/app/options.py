@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
@@ -13,6 +13,8 @@ from monitor.core.check import CheckList
 from monitor.ledger.record import Basis
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
+from monitor.web.tls import Web
+from monitor.web.tokens import tokens_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +36,8 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     sealing: Place
+    tokens: Path
+    web: Web = field(default_factory=Web)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
 
@@ -51,6 +55,8 @@ class Options:
             listen=settings.listen,
             expose_money=settings.expose_money,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
+            tokens=tokens_path(settings.store, base=settings.base),
+            web=settings.web,
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -39,13 +39,18 @@ def effective(settings: Settings) -> dict[str, Any]:
     return {
         "store": confidential.shown_text(settings.store),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
-        "web": {"listen": listen_text(settings.listen)},
+        "web": _web(settings),
         "metrics": {"expose_money": settings.expose_money},
         **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
     }
+
+
+def _web(settings: Settings) -> dict[str, Any]:
+    stated = {} if settings.web_file is None else {"config_file": settings.web_file}
+    return {"listen": listen_text(settings.listen), **stated}
 
 
 def _sealing(settings: Settings) -> dict[str, Any]:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.terms import Agreements, Subscription, Terms
+from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -66,6 +67,8 @@ class Settings:
     partner_names: tuple[tuple[str, str], ...]
     signing_key: str | None = None
     origin: str | None = None
+    web_file: str | None = None
+    web: Web = field(default_factory=Web, repr=False)
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""
