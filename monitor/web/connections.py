@@ -37,7 +37,7 @@ _TOO_MANY = problem_bytes(HTTPStatus.SERVICE_UNAVAILABLE, "too many connections;
 class Connection(web.RequestHandler):
     """One connection, from its admission at the gate until it is lost."""
 
-    __slots__ = ("_gate", "_lost", "_peer", "_starting", "_timer", "_tls")
+    __slots__ = ("_draining", "_gate", "_lost", "_peer", "_starting", "_timer", "_tls", "_wire")
 
     def __init__(
         self,
@@ -64,6 +64,8 @@ class Connection(web.RequestHandler):
         self._timer: asyncio.TimerHandle | None = None
         self._starting: asyncio.Task[None] | None = None
         self._lost = False
+        self._draining = False
+        self._wire: asyncio.Transport | None = None
 
     @property
     def peer(self) -> str:
@@ -81,8 +83,7 @@ class Connection(web.RequestHandler):
             return
         self._peer = peer
         if self._tls is None:
-            self._within(REQUEST_WITHIN_S)
-            super().connection_made(raw)
+            self._opened(raw)
         else:
             raw.pause_reading()
             self._starting = self._loop.create_task(self._start_tls(raw, self._tls), name="TLS handshake")
@@ -101,8 +102,12 @@ class Connection(web.RequestHandler):
             return
         if self._lost or secured is None:
             return
+        self._opened(secured)
+
+    def _opened(self, transport: asyncio.Transport) -> None:
+        self._wire = transport
         self._within(REQUEST_WITHIN_S)
-        super().connection_made(secured)
+        super().connection_made(transport)
 
     def connection_lost(self, exc: BaseException | None) -> None:
         """It is gone, and its place is free."""
@@ -112,6 +117,8 @@ class Connection(web.RequestHandler):
 
     def data_received(self, data: bytes) -> None:
         """A first byte begins the time of its request."""
+        if self._draining and not self._unread():
+            self._stop_timer()
         if self._timer is None:
             self._within(REQUEST_WITHIN_S)
         super().data_received(data)
@@ -126,11 +133,17 @@ class Connection(web.RequestHandler):
         resp: web.StreamResponse,
         start_time: float | None,
     ) -> tuple[web.StreamResponse, bool]:
-        """Write the answer; the connection may be idle after it, for as long as aiohttp keeps it alive."""
+        """Write the answer. Once it is taken, the connection may be idle for as long as aiohttp keeps it alive."""
         try:
             return await super().finish_response(request, resp, start_time)
         finally:
-            self._stop_timer()
+            if self._unread():  # aiohttp does not wait for the last of it, so its time goes on
+                self._draining = True
+            else:
+                self._stop_timer()
+
+    def _unread(self) -> bool:
+        return self._wire is not None and self._wire.get_write_buffer_size() > 0
 
     def handle_error(
         self,
@@ -154,18 +167,18 @@ class Connection(web.RequestHandler):
     def _stop_timer(self) -> None:
         if self._timer is not None:
             self._timer.cancel()
-            self._timer = None
+        self._timer = None
+        self._draining = False
 
     def _too_slow(self) -> None:
-        self._timer = None
-        transport = self.transport
-        if transport is None:
+        draining, self._timer, self._draining = self._draining, None, False
+        if self._wire is None or (draining and not self._unread()):
             return
-        if self._current_request is None:
-            transport.write(_bare(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW))
+        if self._unread() or self._current_request is not None:
+            self._wire.abort()  # it does not take its answer: what is buffered for it goes
+        elif self.transport is not None:
+            self._wire.write(_bare(HTTPStatus.REQUEST_TIMEOUT, _TOO_SLOW))
             self.force_close()
-        else:  # it does not take its answer: what is buffered for it goes
-            transport.abort()
 
     def _leave(self) -> None:
         self._stop_timer()
