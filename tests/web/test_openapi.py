@@ -10,6 +10,7 @@ import schemathesis
 from hypothesis import HealthCheck, Phase, given, settings
 from schemathesis import GenerationMode
 from schemathesis.checks import not_a_server_error
+from schemathesis.core.result import Ok
 from schemathesis.specs.openapi.checks import (
     content_type_conformance,
     ignored_auth,
@@ -70,6 +71,7 @@ def _fuzz(described: dict[str, Any], url: str, token: str) -> list[str]:
     broken: list[str] = []
     tried = 0
     for found in schema.get_all_operations():
+        assert isinstance(found, Ok), "the description can be read"
         operation = found.ok()
         tried += _try(operation.as_strategy(generation_mode=GenerationMode.POSITIVE), url, headers, broken)
         if operation.query or operation.body or operation.path_parameters:
