@@ -1,7 +1,8 @@
 """The only clock: what time it is, and waiting until it is some time. Nothing else reads wall time or waits.
 
 Time base (DESIGN): now = anchor + the advance of the boot-time clock, which runs on while the machine is suspended and
-never steps. The wall clock is looked at only to notice that it stepped.
+never steps. The wall clock is looked at only to notice that it stepped, and is not believed whatever it says: a step of
+more than a day is followed only while the kernel vouches for the clock.
 """
 
 from __future__ import annotations
@@ -18,7 +19,15 @@ from typing import Protocol
 MAX_OFFSET_US = 500_000
 """How far the wall clock may part from the time base before that is a step (DESIGN, Time base)."""
 
+BELIEVED_STEP_US = 24 * 3600 * 1_000_000
+"""A longer step is followed only while the kernel says that the wall clock is synchronised. Nothing takes back a month
+that was closed in 2098, nor the times of the entries that follow.
+"""
+
 _TFD_TIMER_ABSTIME = 1
+_TIME_ERROR = 5
+_STA_UNSYNC = 0x0040
+_STA_NANO = 0x2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,7 +61,7 @@ class Clock(Protocol):
         """Call back once, `delay_us` of monotonic time from now or later, whatever the wall clock does."""
 
     def take_step(self) -> Step | None:
-        """The step of the wall clock since the last look, if there was one; now is corrected by it."""
+        """The step of the wall clock since the last look, if there was one that is believed; now is corrected by it."""
 
     def offset_us(self) -> int:
         """Wall clock minus time base, in microseconds."""
@@ -74,7 +83,8 @@ class Alarm(Protocol):
 class AnchoredClock:
     """The time base over any three sources of nanoseconds; all waiters share one alarm.
 
-    `alarm` makes the alarm from the callback to ring. The loop must be the one that waiters run on.
+    `alarm` makes the alarm from the callback to ring; `vouched` says whether the wall clock is known to be right. The
+    loop must be the one that waiters run on.
     """
 
     def __init__(
@@ -85,8 +95,10 @@ class AnchoredClock:
         boot_ns: Callable[[], int],
         monotonic_ns: Callable[[], int],
         alarm: Callable[[Callable[[], None]], Alarm],
+        vouched: Callable[[], bool] = lambda: False,
     ) -> None:
         self._loop = loop
+        self._vouched = vouched
         self._wall_ns = wall_ns
         self._boot_ns = boot_ns
         self.now_ns = monotonic_ns
@@ -105,9 +117,9 @@ class AnchoredClock:
         return (self._wall_ns() - self._boot_ns() - self._anchor_ns) // 1000
 
     def take_step(self) -> Step | None:
-        """The step of the wall clock since the last look, if there was one; now is corrected by it."""
+        """The step of the wall clock since the last look, if there was one that is believed; now is corrected by it."""
         delta_us = self.offset_us()
-        if abs(delta_us) <= MAX_OFFSET_US:
+        if abs(delta_us) <= MAX_OFFSET_US or (abs(delta_us) > BELIEVED_STEP_US and not self._vouched()):
             return None
         self._anchor_ns += delta_us * 1000
         self._set_for_us = None
@@ -167,7 +179,14 @@ def live_clock(loop: asyncio.AbstractEventLoop) -> AnchoredClock:
         except (OSError, AttributeError):
             return LoopAlarm(loop, boot_ns, ring)
 
-    return AnchoredClock(loop, wall_ns=time.time_ns, boot_ns=boot_ns, monotonic_ns=time.monotonic_ns, alarm=alarm)
+    return AnchoredClock(
+        loop,
+        wall_ns=time.time_ns,
+        boot_ns=boot_ns,
+        monotonic_ns=time.monotonic_ns,
+        alarm=alarm,
+        vouched=lambda: wall_sync().synchronised is True,
+    )
 
 
 class LoopAlarm:
@@ -252,6 +271,46 @@ class Timerfd:
         self.fd = -1
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Sync:
+    """What the kernel knows of the wall clock: whether something keeps it right (None: it does not say), and how far it
+    is ahead of that (None: not known).
+    """
+
+    synchronised: bool | None
+    offset_us: int | None = None
+
+
+class _Timex(ctypes.Structure):
+    _fields_ = (
+        ("modes", ctypes.c_uint),
+        *((name, ctypes.c_long) for name in ("offset", "freq", "maxerror", "esterror")),
+        ("status", ctypes.c_int),
+        *((name, ctypes.c_long) for name in ("constant", "precision", "tolerance", "tv_sec", "tv_usec")),
+        ("rest", ctypes.c_byte * 256),  # more than there is: the kernel writes what it has
+    )
+
+
+def wall_sync() -> Sync:
+    """What adjtimex(2) says of the wall clock, read and not set: any user may.
+
+    The kernel vouches for its own clock. Where ours tells another time (a library fakes it), nobody vouches for it.
+    """
+    timex = _Timex()
+    try:
+        state = ctypes.CDLL(None, use_errno=True).adjtimex(ctypes.byref(timex))
+    except (OSError, AttributeError):
+        return Sync(synchronised=None)
+    if state < 0:
+        return Sync(synchronised=None)
+    ours_us, nano = wall_us(), bool(timex.status & _STA_NANO)
+    theirs_us = timex.tv_sec * 1_000_000 + timex.tv_usec // (1000 if nano else 1)
+    if state == _TIME_ERROR or timex.status & _STA_UNSYNC or abs(ours_us - theirs_us) > MAX_OFFSET_US:
+        return Sync(synchronised=False)
+    # The kernel's offset is what it still has to add: a clock that is ahead has a negative one.
+    return Sync(synchronised=True, offset_us=-timex.offset // (1000 if nano else 1))
+
+
 def _os_error(what: str) -> OSError:
     errno = ctypes.get_errno()
     return OSError(errno, f"{what}: {os.strerror(errno)}")
@@ -260,6 +319,16 @@ def _os_error(what: str) -> OSError:
 def _wake(future: asyncio.Future[None]) -> None:
     if not future.done():
         future.set_result(None)
+
+
+async def pause(clock: Clock, delay_us: int) -> None:
+    """Return after so much monotonic time, or a little later, whatever the wall clock does meanwhile."""
+    future: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+    timer = clock.call_after(delay_us, lambda: _wake(future))
+    try:
+        await future
+    finally:
+        timer.cancel()
 
 
 def wall_us() -> int:

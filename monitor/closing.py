@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import structlog
 
-from monitor.clock import Clock
+from monitor.clock import Clock, pause
 from monitor.core.calendar import Month
 from monitor.core.instant import MINUTE_US
 from monitor.ledger.act import Done
@@ -36,7 +36,7 @@ class Closing:
         """Look now and every ten minutes; never returns."""
         while True:
             await self.once()
-            await self.clock.wait_until(self.clock.now_us() + EVERY_US)
+            await pause(self.clock, EVERY_US)
 
     async def once(self) -> int:
         """Close what may close now; how many months were closed."""

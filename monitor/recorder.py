@@ -39,6 +39,9 @@ UNIT_RUNS = 5_000
 RETRY_US = 250_000
 MAX_RETRY_US = 5 * SECOND_US
 SAY_AGAIN_US = 60 * SECOND_US
+UNANSWERED_US = 20 * SECOND_US
+"""A store that says nothing for so long fails, though no attempt has: longer than any lock is waited for."""
+
 GAPS_MARK = "gaps"
 MAX_GAPS = 1_000
 
@@ -91,7 +94,10 @@ class _Ask:
 
 
 class Recorder:
-    """Takes runs and decisions, commits them, and tells `on_committed` (on the loop) what was committed."""
+    """Takes runs and decisions, commits them, and tells `on_committed` (on the loop) what was committed.
+
+    `resume` says, before the next `react`, that it has to begin again where the record says it got to.
+    """
 
     def __init__(
         self,
@@ -100,6 +106,7 @@ class Recorder:
         clock: Clock,
         submit: Submit,
         react: React,
+        resume: Callable[[], None] = lambda: None,
         open_since: Callable[[], Mapping[str, int]] = dict,
         on_committed: Callable[[Committed], None] = lambda _committed: None,
         buffer_runs: int = BUFFER_RUNS,
@@ -109,6 +116,7 @@ class Recorder:
         self._clock = clock
         self._submit = submit
         self._react = react
+        self._resume = resume
         self._open = open_since
         self._on_committed = on_committed
         self._buffer_runs = buffer_runs
@@ -116,7 +124,8 @@ class Recorder:
         self._writing: Sequence[Run] = ()
         self._asks: deque[_Ask] = deque()
         self._gap: Gap | None = None
-        self._owed: Unit | None = None  # touched only where the store is spoken to
+        self._owed: Unit | None = None  # this and the next touched only where the store is spoken to
+        self._in_doubt = False
         self._work = asyncio.Event()
         self._timer: Timer | None = None
         self._timer_due_ns = 0
@@ -209,7 +218,7 @@ class Recorder:
         self._writing = runs
         at_us, open_since = self._clock.now_us(), self._open_since()
         try:
-            committed, owing = await self._submit(lambda: self._commit_runs(runs, gap, at_us, open_since))
+            committed, owing = await self._answered(lambda: self._commit_runs(runs, gap, at_us, open_since))
         except BaseException:
             # What is given twice is there once: a run is known by its key.
             self._buffer.extendleft(reversed(runs))
@@ -219,31 +228,44 @@ class Recorder:
             self._writing = ()
         if committed is not None:
             self._recovered()
+            if gap is not None:
+                _log.warning("gap recorded", runs=gap.runs, from_us=gap.from_us, to_us=gap.to_us)
             self._on_committed(committed)
         return bool(owing)
 
     async def _write_ask(self, ask: _Ask) -> bool:
         at_us, open_since = self._clock.now_us(), self._open_since()
         try:
-            answer, done, owing = await self._submit(lambda: self._commit_ask(ask, at_us, open_since))
+            answer, done, owing = await self._answered(lambda: self._commit_ask(ask, at_us, open_since))
         except StoreError as error:
             _settle(ask.answer, error)
             raise
         except Exception as error:  # noqa: BLE001 - it belongs to the one who asked, and goes there whole
             _settle(ask.answer, error)
             return True
+        if done:
+            self._recovered()
         for committed in done:
             self._on_committed(committed)
         if not ask.answer.done():
             ask.answer.set_result(answer)
         return bool(owing)
 
+    async def _answered(self, call: Callable[[], T]) -> T:
+        """The store's answer; that it is long in coming is told meanwhile."""
+        timer = self._clock.call_after(UNANSWERED_US, self._unanswered)
+        try:
+            answer: T = await self._submit(call)
+        finally:
+            timer.cancel()
+        return answer
+
     # Where the store is spoken to.
 
     def _commit_runs(
         self, runs: Sequence[Run], gap: Gap | None, at_us: int, open_since: Mapping[str, int]
     ) -> tuple[Committed | None, bool]:
-        if not runs and gap is None and self._owed is None:
+        if not runs and gap is None and self._owed is None and not self._in_doubt:
             committed = None
         else:
             marks = {} if gap is None else {GAPS_MARK: self._gaps_with(gap)}
@@ -264,9 +286,21 @@ class Recorder:
         return answer, done, self._owed is not None
 
     def _commit(self, unit: Unit) -> Committed:
-        """One transaction for a unit and what is owed from the units before it."""
-        committed = self._store.commit(unit if self._owed is None else _together(self._owed, unit))
-        self._owed = None
+        """One transaction for a unit and what is owed from the units before it.
+
+        Where it fails, whether it was written is not known: the answer alone may be lost. What is given again is then
+        nothing fresh, and what is owed may be there. So what follows is derived anew, from the record.
+        """
+        try:
+            committed = self._store.commit(unit if self._owed is None else _together(self._owed, unit))
+        except StoreError:
+            self._in_doubt = True
+            raise
+        finally:
+            self._owed = None
+        if self._in_doubt:
+            self._in_doubt = False
+            self._resume()
         self.stats.commits += 1
         self.stats.committed_runs += len(unit.runs)
         return committed
@@ -285,6 +319,8 @@ class Recorder:
         return earliest
 
     def _drop(self, run: Run) -> None:
+        if self._gap is None:
+            _log.error("runs dropped", held_runs=self.pending, first=format_instant(run.start_us))
         self.stats.dropped_runs += 1
         self._gap = _joined(self._gap, Gap(runs=1, from_us=run.start_us, to_us=run.start_us))
 
@@ -300,6 +336,12 @@ class Recorder:
             self._said_us = now_us
             since = format_instant(self.stats.failing_since_us)
             _log.error("store failing", error=str(error), since=since, held_runs=self.pending)
+
+    def _unanswered(self) -> None:
+        if self.stats.failing_since_us is None:
+            self.stats.failing_since_us = self._clock.now_us() - UNANSWERED_US
+            since = format_instant(self.stats.failing_since_us)
+            _log.error("store does not answer", since=since, held_runs=self.pending)
 
     def _recovered(self) -> None:
         if self.stats.failing_since_us is not None:

@@ -10,9 +10,10 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from ipaddress import ip_address
+from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
 import probes
@@ -31,6 +32,9 @@ outage asks four times a second, not a thousand times, and no answer is older th
 GUARD_US = SECOND_US
 """A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
 may ring before the probe had its own grace turn."""
+
+CONTROL_EVERY_US = 15 * SECOND_US
+"""How often the controls are asked when nothing fails, so that a blind location is known before a check says so."""
 
 MIN_CONTROLS = 3
 MAX_MESSAGE = 1000
@@ -69,6 +73,25 @@ class Control:
     host: str
     port: int
     tls: bool = False
+
+    @property
+    def by_name(self) -> bool:
+        """Whether it proves this location's resolver too."""
+        try:
+            ip_address(self.host)
+        except ValueError:
+            return True
+        return False
+
+
+class Ground(NamedTuple):
+    """What a round of controls says of this location: whether a majority of them answers, whether a majority of those
+    that have names does (without any, that cannot be doubted), and whose fault it is where one of them does not.
+    """
+
+    network: bool
+    names: bool
+    blame: InconclusiveReason
 
 
 def parse_control(text: str) -> Control:
@@ -129,7 +152,7 @@ class Runner:
         self._secret = secret
         self._controls = tuple(controls)
         self._stood_still = stood_still
-        self._next_round: asyncio.Task[bool] | None = None
+        self._next_round: asyncio.Task[Ground] | None = None
         self._round_begun_ns: int | None = None
         self._abandoned: set[asyncio.Task[Result]] = set()
 
@@ -138,8 +161,8 @@ class Runner:
         start_us, start_ns = self._clock.now_us(), self._clock.now_ns()
         attempts: list[Attempt] = []
         while len(attempts) < plan.attempts:
-            if len(attempts) == plan.attempts - 1 and _failed(attempts) and not await self._own_network_good():
-                attempts[-1] = _void(attempts[-1], InconclusiveReason.OWN_NETWORK)
+            if len(attempts) == plan.attempts - 1 and _failed(attempts) and (doubt := await self._doubt(attempts[-1])):
+                attempts[-1] = _void(attempts[-1], doubt)
                 break
             attempts.append(await self._attempt(plan))
             if attempts[-1].outcome is Outcome.PASS:
@@ -173,9 +196,8 @@ class Runner:
         doubts = [earlier for earlier in attempts if earlier.outcome is not Outcome.FAIL]
         if plan.attempts > 1 and len(attempts) - len(doubts) < 2:  # noqa: PLR2004 - a failure and its confirmation
             return Attempt(Outcome.INCONCLUSIVE, doubts[-1].reason, last.result)
-        if not await self._own_network_good():
-            return _void(last, InconclusiveReason.OWN_NETWORK)
-        return last
+        doubt = await self._doubt(last)
+        return _void(last, doubt) if doubt else last
 
     async def _attempt(self, plan: Plan) -> Attempt:
         begun_ns = self._clock.now_ns()
@@ -184,6 +206,7 @@ class Runner:
             deadline_ns=begun_ns + plan.timeout_us * 1000,
             network=self._network,
             secret=self._secret,
+            wall_us=self._clock.now_us,
         )
         longest_us = plan.timeout_us + plan.finally_us
         result = await self._guarded(plan, _answer(transaction.run(plan.transaction, ctx)), longest_us)
@@ -225,16 +248,31 @@ class Runner:
             task.add_done_callback(self._abandoned.discard)
         task.add_done_callback(_forget)
 
-    async def _own_network_good(self) -> bool:
-        """Whether a majority of the controls answers now; without controls there is nothing to doubt by."""
+    async def watch_controls(self) -> None:
+        """Ask the controls on a schedule of their own, for as long as there are any; never returns then."""
+        while self._controls:
+            await self._ask_controls()
+            await self._clock.wait_until(self._clock.now_us() + CONTROL_EVERY_US)
+
+    async def _doubt(self, failure: Attempt) -> InconclusiveReason | None:
+        """Why a failure proves nothing of the target: our own network does not work, or our own resolver, where the
+        target has a name. A resolver that lies is a resolver that does not work.
+        """
         if not self._controls:
-            return True
+            return None
+        ground = await self._ask_controls()
+        asked_for_a_name = failure.reason == FailReason.DNS or probes.Phase.RESOLVE in failure.result.phases_ns
+        trusted = ground.network and (ground.names or not asked_for_a_name)
+        return None if trusted else ground.blame
+
+    async def _ask_controls(self) -> Ground:
+        """The answer of the next round to begin."""
         if self._next_round is None:
             self._next_round = asyncio.create_task(self._round(), name="controls")
         return await asyncio.shield(self._next_round)
 
-    async def _round(self) -> bool:
-        """One look at all controls, once it may begin; the majority's answer."""
+    async def _round(self) -> Ground:
+        """One look at all controls, once it may begin."""
         if self._round_begun_ns is not None:
             since_us = (self._clock.now_ns() - self._round_begun_ns) // 1000
             turn = asyncio.get_running_loop().create_future()
@@ -248,9 +286,9 @@ class Runner:
             for task in asked:
                 task.cancel()
                 task.add_done_callback(_forget)
-        for task, control in asked.items():
-            self.stats.controls[control.name] = task.done() and not task.cancelled() and task.exception() is None
-        return 2 * sum(self.stats.controls[control.name] for control in self._controls) > len(self._controls)
+        failures = {control: _why_not_reached(task) for task, control in asked.items()}
+        self.stats.controls.update({control.name: failure is None for control, failure in failures.items()})
+        return _ground(failures)
 
     async def _reaches(self, control: Control) -> None:
         now_ns = self._clock.now_ns()
@@ -284,6 +322,34 @@ class Runner:
             tainted=any(attempt.result.tainted for attempt in attempts),
             steps=tuple(_step(trace) for trace in last.result.steps),
         )
+
+
+def _why_not_reached(task: asyncio.Task[None]) -> FailReason | InconclusiveReason | None:
+    """None for a control that answered in time."""
+    if not task.done() or task.cancelled():
+        return FailReason.TIMEOUT
+    error = task.exception()
+    if error is None:
+        return None
+    return error.reason if isinstance(error, probes.ProbeError | probes.OwnFault) else InconclusiveReason.INTERNAL
+
+
+def _ground(failures: Mapping[Control, FailReason | InconclusiveReason | None]) -> Ground:
+    named = [failure for control, failure in failures.items() if control.by_name]
+    by_address = [failure for control, failure in failures.items() if not control.by_name]
+    unresolved = [failure in {FailReason.DNS, InconclusiveReason.OWN_RESOLVER} for failure in named]
+    names = not named or _most([failure is None for failure in named])
+    # Names that lead nowhere while addresses are reached, or that nobody finds: the resolver does not work, or it lies.
+    resolver = not names and (_most(unresolved) or _most([failure is None for failure in by_address]))
+    return Ground(
+        network=_most([failure is None for failure in failures.values()]),
+        names=names,
+        blame=InconclusiveReason.OWN_RESOLVER if resolver else InconclusiveReason.OWN_NETWORK,
+    )
+
+
+def _most(answers: Collection[bool]) -> bool:
+    return 2 * sum(answers) > len(answers)
 
 
 def _failed(attempts: Sequence[Attempt]) -> bool:

@@ -187,7 +187,8 @@ class Family(enum.StrEnum):
 class Route:
     """How to get to a host: which of its addresses, from where, and how far the egress guard lets it go.
 
-    `addresses` overrides the resolver for the hosts it names; `source` is a local address to leave from. With
+    `addresses` overrides the resolver for the hosts it names, and `resolver` (address:port) is asked for all others
+    instead of the system's; `source` is a local address to leave from. With
     `public_only` the guard lets nothing but public addresses through (the target chose where to go, FAULTS 2.D);
     without, anything but cloud metadata (the configuration chose).
     """
@@ -195,6 +196,7 @@ class Route:
     family: Family | None = None
     addresses: Mapping[str, str] = field(default_factory=dict)
     source: str | None = None
+    resolver: str | None = None
     public_only: bool = False
 
 
@@ -218,13 +220,23 @@ class Network(Protocol):
 class Notes:
     """What a step shows even when it fails: noted while it goes, made anew for each step.
 
-    `redirects` has no query strings; `peer` is the address that answered last.
+    `redirects` has no query strings; `peer` is the address that answered last, `chain` the certificates that it
+    presented, in DER.
     """
 
     http_status: int | None = None
     cert_not_after_s: int | None = None
+    chain: tuple[bytes, ...] = ()
     redirects: list[str] = field(default_factory=list)
     peer: str = ""
+
+
+def _no_wall_clock() -> int:
+    raise AssertionError("a check that looks at certificates needs a context with a wall clock")
+
+
+def _keep_to_yourself(_value: str) -> None:
+    return
 
 
 @dataclass(slots=True, kw_only=True)
@@ -235,7 +247,8 @@ class Context:
     reference such as `NAME` or `file:/path` to its value, at run time. `variables` holds what steps extracted.
     `tainted` is set by the network when a deadline fired late: our loop stood still, so nothing is proved about time.
     `saw_public` is set once a peer with a public address answered: from then on, an address that an answer chose must
-    be public too.
+    be public too. `wall_us` is the time of day in microseconds UTC, which only certificates are held against. `confide`
+    takes a value that must never be shown, such as a token that a login brought.
     """
 
     now_ns: Callable[[], int]
@@ -248,6 +261,8 @@ class Context:
     notes: Notes = field(default_factory=Notes)
     tainted: bool = False
     saw_public: bool = False
+    wall_us: Callable[[], int] = _no_wall_clock
+    confide: Callable[[str], None] = _keep_to_yourself
 
     def add_phase(self, phase: Phase, spent_ns: int) -> None:
         """Count `spent_ns` towards a phase of the step under way; redirects add up."""

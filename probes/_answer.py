@@ -9,13 +9,17 @@ from __future__ import annotations
 
 import asyncio
 import codecs
+import contextlib
 import functools
+import gc
 import json
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 
 from probes import InconclusiveReason, OwnFault
+from probes._json_schema import JsonSchema
+from probes._markup import Markup
 
 MAX_JSON = 4 << 20
 _INLINE = 8_192  # characters or nodes' bytes that are searched on the loop itself
@@ -33,12 +37,13 @@ class NotJsonError(ValueError):
 class Answer:
     """The facts of one probe. `text` and `json` are made when first asked for."""
 
-    __slots__ = ("_json", "_text", "facts")
+    __slots__ = ("_json", "_markup", "_text", "facts")
 
     def __init__(self, facts: Mapping[str, Any]) -> None:
         self.facts = facts
         self._text: str | None = None
         self._json: tuple[Any] | None = None
+        self._markup: Markup | None = None
 
     @property
     def body(self) -> bytes:
@@ -79,7 +84,9 @@ class Answer:
         if len(self.body) > MAX_JSON:
             raise NotJsonError(f"the body is longer than the {MAX_JSON >> 20} MiB that are read as JSON")
         try:
-            return _decoder().decode(self.body.decode(json.detect_encoding(self.body)))
+            text = self.body.decode(json.detect_encoding(self.body))
+            with _without_collector():
+                return _decoder().decode(text)
         except RecursionError:
             raise NotJsonError("the body is JSON nested too deeply") from None
         except json.JSONDecodeError as error:
@@ -89,6 +96,20 @@ class Answer:
         except ValueError as error:  # not UTF-8, NaN, an integer of thousands of digits
             what = str(error) if isinstance(error, _ConstantError) else "it cannot be decoded"
             raise NotJsonError(f"the body is no JSON: {what}") from None
+
+    async def unmet(self, schema: JsonSchema) -> tuple[str, str] | None:
+        """Where and why the body does not meet a JSON Schema; None if it does. NotJsonError."""
+        document = self.json
+        if len(self.body) <= _INLINE:
+            return schema.unmet(document)
+        return await asyncio.get_running_loop().run_in_executor(None, schema.unmet, document)
+
+    @property
+    def markup(self) -> Markup:
+        """The body as XML or HTML, as its content type says."""
+        if self._markup is None:
+            self._markup = Markup(self.body, self.header("content-type") or "")
+        return self._markup
 
     async def query(self, path: str) -> list[Any]:
         """The values at a JSONPath, in document order; NotJsonError."""
@@ -104,6 +125,20 @@ class Answer:
 
 class _ConstantError(ValueError):
     pass
+
+
+@contextlib.contextmanager
+def _without_collector() -> Iterator[None]:
+    """Without the cycle collector: JSON has no cycles, and a body of many small values would set it off hundreds of
+    times, each time over everything that there is. That held the loop for longer than reading the body.
+    """
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 @functools.cache

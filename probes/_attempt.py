@@ -67,9 +67,10 @@ class _Attempt:
         self._timeout_ns = max(ctx.deadline_ns - ctx.now_ns(), 0)
         self._scrubber = Scrubber()
         ctx.secret = self._scrubber.watch(ctx.secret)
+        ctx.confide = self._scrubber.remember
         self._expander = template.Expander(ctx.secret, ctx.variables)
         self._total: dict[Phase, int] = {}
-        self._facts: Mapping[str, Any] = {}
+        self._facts: dict[str, Any] = {}
         self.traces: list[StepTrace] = []
 
     async def steps(self) -> _Ending:
@@ -138,6 +139,10 @@ class _Attempt:
             end_ns = ctx.now_ns()
             watch.stop()
             self._facts = {**result.facts, "duration_ns": end_ns - start_ns}
+            if step.expect.certificate is not None:
+                notes = ctx.notes
+                self._facts |= {"chain": notes.chain, "wall_us": ctx.wall_us()}
+                self._facts["cert_not_after_s"] = notes.cert_not_after_s
             extracted = await self._examine(step, self._facts)
             ctx.variables.update(extracted)
         except (ProbeError, OwnFault) as error:

@@ -34,6 +34,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 _TOKEN = re.compile(r"[A-Za-z0-9!#$%&'*+.^_`|~-]+")
 _HOST = re.compile(r"[A-Za-z0-9._~-]+|\[[0-9A-Fa-f:.]+(%[A-Za-z0-9._~-]+)?\]")
 _PORT = re.compile(r"[0-9]{1,5}")
+_DNS_PORT = 53
 MAX_TEXT = 65_536
 
 
@@ -200,6 +201,22 @@ def split_host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def name_server(value: Any) -> Any:  # noqa: ANN401 - anything from YAML
+    """`host` or `host:port`; 53 without one. A bare IPv6 address may go without brackets."""
+    if not isinstance(value, str):
+        return value
+    if value.count(":") > 1 and not value.startswith("["):
+        return f"[{value}]:{_DNS_PORT}"
+    return value if ":" in value.rpartition("]")[2] else f"{value}:{_DNS_PORT}"
+
+
+def resolver(text: str) -> str:
+    """A name server by its address: one by name would need another resolver first."""
+    host, port = split_host_port(name_server(as_it_is(text)))
+    address(host)
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def limited(check: Callable[[int], str | None]) -> AfterValidator:
     """Refuses an integer with the sentence that `check` answers."""
 
@@ -247,6 +264,7 @@ HttpUrl = Annotated[StrictStr, AfterValidator(http_url)]
 HeaderName = Annotated[StrictStr, AfterValidator(header_name)]
 HostPort = Annotated[StrictStr, AfterValidator(host_port)]
 IpAddress = Annotated[StrictStr, AfterValidator(address)]
+Resolver = Annotated[StrictStr, AfterValidator(no_control), AfterValidator(resolver)]
 FamilyName = Annotated[Family, WithJsonSchema({"enum": ["ipv4", "ipv6"]})]
 
 

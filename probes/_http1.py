@@ -36,7 +36,10 @@ class Response:
 
     def header(self, name: bytes) -> str | None:
         """The first value of the header `name` (lower case), or None."""
-        return next((value.decode("latin-1") for key, value in self.headers if key.lower() == name), None)
+        for key, value in self.headers:
+            if len(key) == len(name) and key.lower() == name:
+                return value.decode("latin-1")
+        return None
 
 
 def _broken(message: str) -> ProbeError:

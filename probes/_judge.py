@@ -7,13 +7,16 @@ round, half a secret would remain.
 from __future__ import annotations
 
 import json as json_format
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from probes import FailReason
+from probes import _certificate as certificate
 from probes._answer import Answer, NotJsonError, search
-from probes.expect import SUCCESS, Body, Expect, Matcher, Ranges
+from probes._json_schema import JsonSchema
+from probes._markup import NotMarkupError, compile_css, compile_xpath
+from probes.expect import SUCCESS, Body, Certificate, Expect, Matcher, Ranges, Records, given
 from probes.template import Expander
 
 MAX_SHOWN = 200
@@ -40,10 +43,21 @@ class Judge:
         """Every assertion of `wanted`; ProbeError(SCRIPT) for an unknown variable, OwnFault for a pattern too slow."""
         if "status" in self._answer.facts:
             self._status(wanted.status or SUCCESS)
-        await self._headers(wanted)
+        if wanted.headers:  # most checks have few of these wishes: what is not wished for costs nothing
+            await self._headers(wanted)
         if wanted.body is not None:
             await self._body(wanted.body)
-        await self._json(wanted)
+        if wanted.json:
+            await self._json(wanted)
+        if wanted.schema is not None:
+            await self._schema(wanted.schema)
+        if wanted.xpath or wanted.css:
+            await self._markup("xpath", wanted.xpath)
+            await self._markup("css", wanted.css)
+        if wanted.records is not None:
+            await self._records(wanted.records)
+        if wanted.certificate is not None:
+            await self._certificate(wanted.certificate)
         self._bounds(wanted, self._answer.facts)
 
     def _fail(self, key: str, message: str, reason: FailReason = FailReason.ASSERTION) -> None:
@@ -85,6 +99,75 @@ class Judge:
                 problem = str(error)
             if problem:
                 self._fail(f"json.{path}", f"json {path}: {problem}")
+
+    async def _schema(self, schema: JsonSchema) -> None:
+        try:
+            unmet = await self._answer.unmet(schema)
+        except NotJsonError as error:
+            self._fail("schema", f"schema: {error}")
+            return
+        if unmet is not None:
+            place, why = unmet
+            self._fail("schema", f"schema: at {self._shown(place)}: {self._shown(why)}")
+
+    async def _markup(self, language: str, wishes: Mapping[str, Matcher]) -> None:
+        for text, wish in wishes.items():
+            compiled = compile_xpath(text) if language == "xpath" else compile_css(text)
+            try:
+                problem = await self._unmet(wish, await self._answer.markup.query(compiled))
+            except NotMarkupError as error:
+                problem = self._shown(str(error))
+            if problem:
+                self._fail(f"{language}.{text}", f"{language} {text}: {problem}")
+
+    async def _records(self, wanted: Records) -> None:
+        came = [record.lower() for record in self._answer.facts.get("records", ())]
+        shown = self._shown(", ".join(came) or "none")
+
+        def texts(values: Sequence[str]) -> list[str]:
+            return [self._expander.text(value).lower() for value in values]
+
+        if wanted.equals is not None and sorted(texts(wanted.equals)) != sorted(came):
+            self._fail("records.equals", f"records: expected {self._shown(', '.join(wanted.equals))}, got {shown}")
+        if missing := [text for text in texts(wanted.contains) if text not in came]:
+            self._fail("records.contains", f"records: expected {self._quoted(missing[0])} among them, got {shown}")
+        if unwanted := [text for text in texts(wanted.not_contains) if text in came]:
+            self._fail("records.not_contains", f"records: expected no {self._quoted(unwanted[0])}, got {shown}")
+        if wanted.matches is not None:
+            for record in came:
+                if await search(wanted.matches, record) is None:
+                    self._fail(
+                        "records.matches",
+                        f"records: expected each to match {self._quoted(wanted.matches)}, got {self._quoted(record)}",
+                    )
+                    break
+        if wanted.min is not None and len(came) < wanted.min:
+            self._fail("records.min", f"records: expected at least {wanted.min}, got {len(came)}")
+        if wanted.max is not None and len(came) > wanted.max:
+            self._fail("records.max", f"records: expected at most {wanted.max}, got {len(came)}")
+
+    async def _certificate(self, wanted: Certificate) -> None:
+        facts = self._answer.facts
+        chain: tuple[bytes, ...] = facts.get("chain", ())
+        leaf = certificate.read(chain[0]) if chain else None
+        if leaf is None:
+            self._fail(f"certificate.{given(wanted)[0]}", "certificate: expected one, none was presented")
+            return
+        if wanted.valid_for is not None:
+            left_us = (facts["cert_not_after_s"] or 0) * 1_000_000 - facts["wall_us"]
+            if left_us < wanted.valid_for:
+                short = f"expected at least {_days(wanted.valid_for)}, the chain expires in {_days(left_us)}"
+                self._fail("certificate.valid_for", f"certificate: {short}")
+        names = [self._expander.text(name).lower() for name in wanted.names]
+        if missing := [name for name in names if name not in leaf.names]:
+            came = self._shown(", ".join(leaf.names) or "no names")
+            self._fail(
+                "certificate.names", f"certificate: expected it for {self._quoted(missing[0])}, it is for {came}"
+            )
+        for key, wish, text in (("issuer", wanted.issuer, leaf.issuer), ("subject", wanted.subject, leaf.subject)):
+            problem = None if wish is None else await self._unmet(wish, [text])
+            if problem:
+                self._fail(f"certificate.{key}", f"certificate: {key}: {problem}")
 
     def _bounds(self, wanted: Expect, facts: Mapping[str, Any]) -> None:
         size = facts.get("size", 0)
@@ -139,6 +222,12 @@ def shown(text: str, scrub: Callable[[str], str]) -> str:
     line = "".join(c if c.isprintable() else " " if c.isspace() else "\N{REPLACEMENT CHARACTER}" for c in kept)
     line = " ".join(line.split())
     return line[:MAX_SHOWN] + "…" if len(line) > MAX_SHOWN else line
+
+
+def _days(duration_us: int) -> str:
+    days, rest_us = divmod(abs(duration_us), 86_400_000_000)
+    sign = "-" if duration_us < 0 else ""
+    return f"{sign}{days} d {rest_us // 3_600_000_000} h"
 
 
 def _ranges_text(ranges: Ranges) -> str:

@@ -24,6 +24,7 @@ from probes import (
     ProbeError,
     Route,
     TlsPolicy,
+    _lookup,
     _tls,
     egress,
 )
@@ -78,6 +79,8 @@ class LiveNetwork:
             return [literal]
         start_ns = ctx.now_ns()
         try:
+            if route.resolver is not None:
+                return await _lookup.addresses(self, host, port, ctx, route)
             found = await self._lookup(host, port, ctx, _FAMILIES[route.family])
         except socket.gaierror as error:
             if error.errno in _NO_SUCH_NAME:
@@ -124,11 +127,13 @@ class LiveNetwork:
     async def connect(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """Open a connection to the first address that answers; each gets an equal share of the time that is left."""
         addresses = await self.resolve(host, port, ctx, route)
-        start_ns = ctx.now_ns()
+        start_ns, overslept_ns = ctx.now_ns(), 0
         try:
-            return await self._first_that_answers(addresses, f"{host}:{port}", ctx, route)
+            connection = await self._first_that_answers(addresses, f"{host}:{port}", ctx, route)
+            overslept_ns = connection.overslept_ns
+            return connection
         finally:
-            ctx.add_phase(Phase.CONNECT, ctx.now_ns() - start_ns)
+            ctx.add_phase(Phase.CONNECT, ctx.now_ns() - start_ns - overslept_ns)
 
     async def datagram(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """A UDP socket for the first address of a host; nothing is sent yet."""

@@ -24,7 +24,7 @@ _STEP_KEYS = ("name", "expect", "extract")
 _TRANSACTION_KEYS = ("steps", "finally")
 _MAX_NAME = 64
 MAX_STEPS = 50
-_CREDENTIAL_FIELDS = ("headers", "bearer", "basic")
+_CREDENTIAL_FIELDS = ("headers", "bearer", "basic", "oauth2")
 
 
 @dataclass(frozen=True, slots=True)

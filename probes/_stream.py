@@ -14,6 +14,7 @@ import os
 import select
 import socket
 import ssl
+import struct
 import types
 from collections.abc import Awaitable, Callable, Generator
 from typing import Any
@@ -29,6 +30,8 @@ _BURST = 8  # reads in a row before others have their turn
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _ENDED = select.EPOLLRDHUP | select.EPOLLHUP | select.EPOLLERR
 _BROKEN = select.EPOLLHUP | select.EPOLLERR
+
+_TCP_INFO = struct.Struct("68xI28xI")  # tcpi_rtt (us) and tcpi_total_retrans of struct tcp_info, linux/tcp.h
 
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 # Refused by this machine before a packet left it: no route, link down, a local firewall.
@@ -172,6 +175,7 @@ class Connection:
         "_spoke",
         "_wants_read",
         "_writable",
+        "overslept_ns",
         "peer",
         "target",
     )
@@ -185,6 +189,7 @@ class Connection:
         self._registered = self._ended = self._readable = self._writable = self._wants_read = self._spoke = False
         self._in_order = True
         self._burst = 0
+        self.overslept_ns = 0  # how much longer opening took by our stamps than by the kernel's: our loop was busy
 
     def on_events(self, events: int) -> None:
         """The poller's word: note what is possible now and wake the waiter if it waits for that."""
@@ -212,6 +217,7 @@ class Connection:
         """Connect to one address; ProbeError(CONNECT or TIMEOUT) or OwnFault. A datagram socket only notes its peer."""
         doing = f"connecting to {self.target}"
         self._in_order = kind == socket.SOCK_STREAM
+        begun_ns = self._ctx.now_ns()
         try:
             self._sock = socket.socket(family, kind | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC, proto)
             if source is not None:
@@ -232,6 +238,22 @@ class Connection:
         await self._wait(read=False, doing=doing)
         if self._ended:
             self._raise_refusal(doing)
+        handshake_ns = self._handshake_ns()
+        if handshake_ns is not None:
+            self.overslept_ns = max(0, self._ctx.now_ns() - begun_ns - handshake_ns)
+
+    def _handshake_ns(self) -> int | None:
+        """How long the TCP handshake took by the kernel's own stamps, which do not wait for our loop; None where the
+        kernel does not say, or a segment was sent again and the figure is that of the last one only.
+        """
+        try:
+            info = self._sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_INFO, _TCP_INFO.size)
+        except OSError:
+            return None
+        if len(info) < _TCP_INFO.size:
+            return None
+        rtt_us, sent_again = _TCP_INFO.unpack(info)
+        return rtt_us * 1_000 if rtt_us and not sent_again else None
 
     def _raise_refusal(self, doing: str) -> None:
         refused = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
@@ -308,7 +330,8 @@ class Connection:
             raise ProbeError(FailReason.TLS, f"TLS handshake with {server_name}: {what}") from None
         finally:
             self._ctx.add_phase(Phase.TLS, self._ctx.now_ns() - start_ns)
-        self._ctx.notes.cert_not_after_s = _tls.chain_expiry_s(self._sock)
+        self._ctx.notes.chain = chain = _tls.presented(self._sock)
+        self._ctx.notes.cert_not_after_s = _tls.expiry_s(chain)
 
     async def _handshake(self, context: ssl.SSLContext, server_name: str) -> None:
         doing = f"in the TLS handshake with {self.target}"
@@ -336,7 +359,7 @@ class Connection:
         try:
             await again.open(family, address, None)
             await again._handshake(await self._contexts(_tls.unverified(policy)), server_name)
-            self._ctx.notes.cert_not_after_s = _tls.chain_expiry_s(again._sock)
+            self._ctx.notes.cert_not_after_s = _tls.expiry_s(_tls.presented(again._sock))
         except (ProbeError, OwnFault, OSError):
             return  # the expiry stays unknown; why verification failed is what counts
         finally:

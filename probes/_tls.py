@@ -64,21 +64,22 @@ def _trusts_anybody(context: ssl.SSLContext) -> bool:
     return ssl.get_default_verify_paths().capath is not None  # looked up one by one, never counted
 
 
-def chain_expiry_s(connection: ssl.SSLSocket) -> int | None:
-    """The Unix second at which the first certificate of the presented chain expires; None if none was presented."""
-    expiries = [expiry for der in _presented(connection) if (expiry := _not_after_s(der)) is not None]
+def expiry_s(chain: tuple[bytes, ...]) -> int | None:
+    """The Unix second at which the first certificate of a chain expires; None if there is none that can be read."""
+    expiries = [expiry for der in chain if (expiry := _not_after_s(der)) is not None]
     return min(expiries, default=None)
 
 
-def _presented(connection: ssl.SSLSocket) -> list[bytes]:
+def presented(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
+    """The chain that the peer presented, in DER, the certificate of the peer first; nothing if it presented none."""
     chain: Any = getattr(connection, "get_unverified_chain", None)  # public from 3.13 on
     if chain is not None:
-        return list(chain())
+        return tuple(chain())
     inner: Any = getattr(connection, "_sslobj", None)  # 3.11 and 3.12 have it one level down only
     if inner is not None and hasattr(inner, "get_unverified_chain"):
-        return [certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ()]
+        return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
     leaf = connection.getpeercert(binary_form=True)
-    return [leaf] if leaf else []
+    return (leaf,) if leaf else ()
 
 
 @functools.lru_cache(maxsize=4096)

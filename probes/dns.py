@@ -11,30 +11,31 @@ import functools
 import json
 import secrets
 import struct
-from dataclasses import dataclass, field
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass, field, replace
+from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BeforeValidator
 
 from probes import Context, FailReason, Outcome, Phase, ProbeError, Result, Route, Stream, _dns_codec, template
-from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Line, split_host_port
+from probes._fields import (
+    FORBID,
+    FamilyName,
+    Fixed,
+    Flag,
+    HostPort,
+    IpAddress,
+    Line,
+    Resolver,
+    name_server,
+    split_host_port,
+)
 
-EXPECTS = frozenset({"json", "size", "time"})
-_PORT = 53
+EXPECTS = frozenset({"json", "records", "size", "time"})
 _MAX_MESSAGE = 65_535
 _MAX_STRAY = 100
 
 RecordType = Literal["A", "AAAA", "CAA", "CNAME", "MX", "NS", "PTR", "SOA", "SRV", "TXT"]
 Rcode = Literal["NOERROR", "FORMERR", "SERVFAIL", "NXDOMAIN", "NOTIMP", "REFUSED"]
-
-
-def server(value: Any) -> Any:  # noqa: ANN401 - anything from YAML
-    """`host` or `host:port`; 53 without one. A bare IPv6 address may go without brackets."""
-    if not isinstance(value, str):
-        return value
-    if value.count(":") > 1 and not value.startswith("["):
-        return f"[{value}]:{_PORT}"
-    return value if ":" in value.rpartition("]")[2] else f"{value}:{_PORT}"
 
 
 def dns_name(text: str) -> str:
@@ -56,19 +57,20 @@ class Spec:
 
     query: Annotated[Line, AfterValidator(dns_name)]
     type: RecordType = "A"
-    server: Annotated[HostPort, BeforeValidator(server)]
+    server: Annotated[HostPort, BeforeValidator(name_server)]
     rcode: Rcode = "NOERROR"
     recursive: Flag = True
     tcp: Flag = False
     family: FamilyName | None = None
     source: IpAddress | None = None
     resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the server."""
         addresses = {host.lower(): address for host, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses)
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
 
 def target(spec: Spec) -> str:
@@ -89,7 +91,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         raise ProbeError(FailReason.SCRIPT, str(error)) from None
     route = spec.route
     if template.variables(spec.server) and ctx.saw_public:
-        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+        route = replace(route, public_only=True)
     reply = None if spec.tcp else await _over_udp(host, port, asked, ctx, route)
     if reply is None or reply.truncated:
         reply = await _over_tcp(host, port, asked, ctx, route)

@@ -11,13 +11,15 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Annotated, Any, cast
 
-from pydantic import AfterValidator, BeforeValidator, StrictStr, WithJsonSchema
+from pydantic import AfterValidator, BeforeValidator, StrictInt, StrictStr, WithJsonSchema
 
 from probes._answer import check_path, compile_pattern
-from probes._fields import FORBID, HeaderName, Values, byte_size, duration_us
+from probes._fields import FORBID, Duration, HeaderName, Values, byte_size, duration_us
+from probes._json_schema import json_schema
+from probes._markup import check_css, check_xpath
 from probes.template import meant
 
-KEYS = ("status", "headers", "body", "json", "time", "size")
+KEYS = ("status", "headers", "body", "json", "schema", "xpath", "css", "records", "certificate", "time", "size")
 _TYPES = ("string", "number", "integer", "boolean", "object", "array", "null")
 _MATCHER_KEYS = ("type", "exists", "equals", "matches", "min", "max")
 _BOUND = re.compile(r"(<=|>=|<|>)\s*(\S+(?:\s+[A-Za-z]+)?)")
@@ -155,6 +157,13 @@ def pattern(value: Any) -> str:  # noqa: ANN401 - anything from YAML
     return value
 
 
+def at_least_none(number: int) -> int:
+    """A number of things."""
+    if number < 0:
+        raise ValueError(f"{number} is no number of records")
+    return number
+
+
 _ANY_SCHEMA: dict[str, Any] = {}
 _STATUS_SCHEMA = {
     "anyOf": [
@@ -171,6 +180,11 @@ SizeBound = Annotated[Any, BeforeValidator(size_bound), WithJsonSchema(_BOUND_SC
 JsonWish = Annotated[Any, BeforeValidator(matcher), WithJsonSchema(_ANY_SCHEMA)]
 HeaderWish = Annotated[Any, BeforeValidator(header_matcher), WithJsonSchema(_ANY_SCHEMA)]
 Path = Annotated[StrictStr, AfterValidator(check_path)]
+XPath = Annotated[StrictStr, AfterValidator(check_xpath)]
+Selector = Annotated[StrictStr, AfterValidator(check_css)]
+SchemaWish = Annotated[Any, BeforeValidator(json_schema), WithJsonSchema({"type": ["object", "boolean"]})]
+Pattern = Annotated[StrictStr, AfterValidator(pattern)]
+Count = Annotated[StrictInt, AfterValidator(at_least_none)]
 Patterns = Annotated[Values, AfterValidator(lambda values: tuple(pattern(v) for v in values))]
 
 
@@ -186,6 +200,56 @@ class Body:
 
 
 @dataclass(frozen=True, kw_only=True)
+class Certificate:
+    """What the presented certificate is: good for at least `valid_for` more (the first of the chain to expire counts),
+    for these `names`, from this `issuer`, with this `subject` (as RFC 4514 writes them: `CN=…,O=…`).
+    """
+
+    __pydantic_config__ = FORBID
+
+    valid_for: Duration | None = None
+    names: Values = ()
+    issuer: HeaderWish | None = None
+    subject: HeaderWish | None = None
+
+    def __post_init__(self) -> None:
+        """Something is expected of it."""
+        if self.valid_for is None and not self.names and self.issuer is None and self.subject is None:
+            raise ValueError("expects nothing: give valid_for: 14d, names, issuer or subject")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Records:
+    """What the records of an answer are: exactly those of `equals` in any order, or with and without some, each
+    matching a pattern, from `min` to `max` in number. Compared as the server writes them, without regard to case.
+    """
+
+    __pydantic_config__ = FORBID
+
+    equals: Values | None = None
+    contains: Values = ()
+    not_contains: Values = ()
+    matches: Pattern | None = None
+    min: Count | None = None
+    max: Count | None = None
+
+    def __post_init__(self) -> None:
+        """Something that can be met is expected of them."""
+        if self.min is not None and self.max is not None and self.min > self.max:
+            raise ValueError(f"min {self.min} is more than max {self.max}")
+        if not given(self):
+            raise ValueError("expects nothing: give a list of records, or contains, not_contains, matches, min or max")
+
+
+def records(value: Any) -> Any:  # noqa: ANN401 - anything from YAML
+    """A text or a list of texts stands for exactly these."""
+    return {"equals": value} if isinstance(value, str | list | tuple) else value
+
+
+RecordWish = Annotated[Records, BeforeValidator(records)]
+
+
+@dataclass(frozen=True, kw_only=True)
 class Expect:
     """The `expect` of a step. Without `status`, http expects 2xx after its redirects."""
 
@@ -195,6 +259,11 @@ class Expect:
     headers: dict[HeaderName, HeaderWish] = field(default_factory=dict)
     body: Body | None = None
     json: dict[Path, JsonWish] = field(default_factory=dict)
+    schema: SchemaWish | None = None  # a JsonSchema
+    xpath: dict[XPath, JsonWish] = field(default_factory=dict)
+    css: dict[Selector, JsonWish] = field(default_factory=dict)
+    records: RecordWish | None = None
+    certificate: Certificate | None = None
     time: TimeBound | None = None
     size: SizeBound | None = None
 
@@ -205,8 +274,20 @@ class Expect:
         if self.body is not None:
             keys += [f"body.{key}" for key in ("contains", "not_contains", "matches") if getattr(self.body, key)]
         keys += [f"json.{path}" for path in self.json]
+        keys += ["schema"] if self.schema is not None else []
+        keys += [f"{language}.{text}" for language in ("xpath", "css") for text in getattr(self, language)]
+        keys += [f"records.{key}" for key in given(self.records)]
+        keys += [f"certificate.{key}" for key in given(self.certificate)]
         keys += [key for key in ("size", "time") if getattr(self, key) is not None]
         return tuple(f"{step}.{key}" for key in keys)
+
+
+def given(wish: Records | Certificate | None) -> list[str]:
+    """The keys of a wish that expect something, in their order."""
+    if wish is None:
+        return []
+    values = {name: getattr(wish, name) for name in wish.__dataclass_fields__}
+    return [name for name, value in values.items() if value is not None and (value != () or name == "equals")]
 
 
 NOTHING = Expect()

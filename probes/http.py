@@ -12,7 +12,7 @@ import functools
 import importlib.metadata
 import json as json_format
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
@@ -29,6 +29,7 @@ from probes._fields import (
     HttpUrl,
     IpAddress,
     Line,
+    Resolver,
     Scalar,
     Text,
     Tls,
@@ -36,13 +37,15 @@ from probes._fields import (
     is_host,
     limited,
 )
+from probes._oauth2 import Oauth2
 
-EXPECTS = frozenset({"status", "headers", "body", "json", "size", "time"})
+EXPECTS = frozenset({"status", "headers", "body", "json", "schema", "xpath", "css", "certificate", "size", "time"})
 METHODS = ("get", "post", "put", "patch", "delete", "head", "options")
 MAX_REDIRECTS = 20
 MAX_BODY = 8 << 20
 _MAX_TARGET = 16_384
 _REDIRECTS = frozenset({301, 302, 303, 307, 308})
+_UNAUTHORIZED = 401
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # All that goes along to another origin: any other header may be a credential by some name.
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
@@ -76,7 +79,8 @@ class Spec:
     """The settings of `http`: exactly one method with its URL, and at most one of `json`, `form` and `body`.
 
     `query` is appended to the URL. `redirects` is how many are followed: 5 by default, 0 for none. `max_body` bounds
-    the body after decompression, 1 MiB by default. `resolve` maps a host to the address to use instead of a lookup.
+    the body after decompression, 1 MiB by default. `resolve` maps a host to the address to use instead of a lookup;
+    `resolver` is the name server (host or host:port) to ask instead of the system's.
     """
 
     # No slots: the request is prepared once and kept beside its settings (cached_property).
@@ -96,12 +100,14 @@ class Spec:
     body: Text | None = None
     basic: Basic | None = None
     bearer: Line | None = None
+    oauth2: Oauth2 | None = None
     redirects: Redirects = 5
     max_body: BodyLimit = 1 << 20
     tls: Tls = field(default_factory=Tls)
     family: FamilyName | None = None
     source: IpAddress | None = None
     resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
     def __post_init__(self) -> None:
         """One method, one body, one way to log in."""
@@ -114,7 +120,7 @@ class Spec:
         twice = {name for name in lowered if lowered.count(name) > 1}
         if twice:
             raise ValueError(f"header {min(twice)} is given twice")
-        _one_of(self, ("basic", "bearer"), "login", "authorization" if "authorization" in lowered else None)
+        _one_of(self, ("basic", "bearer", "oauth2"), "login", "authorization" if "authorization" in lowered else None)
         template.variables(self.json)  # a malformed mark is found here
 
     @property
@@ -135,7 +141,7 @@ class Spec:
     def fixed(self) -> _Request | None:
         """The request ready to send, if nothing in it has to be replaced at run time."""
         parts = (self.url, self.headers, self.query, self.json, self.form, self.body, self.bearer)
-        if self.basic is not None or not all(template.is_fixed(part) for part in parts):
+        if self.basic is not None or self.oauth2 is not None or not all(template.is_fixed(part) for part in parts):
             return None
         return _prepare(self, template.Expander(_no_secret, {}))
 
@@ -143,7 +149,7 @@ class Spec:
     def route(self) -> Route:
         """How to get to the hosts it names."""
         addresses = {host.lower(): address for host, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses)
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
     def trust(self) -> TlsPolicy:
@@ -216,7 +222,7 @@ def user_agent() -> str:
         return "jaga"
 
 
-def _prepare(spec: Spec, expander: template.Expander) -> _Request:
+def _prepare(spec: Spec, expander: template.Expander, token: str | None = None) -> _Request:
     url = _address(spec, expander)
     headers = [(name, _checked(expander.text(value), f"header {name}")) for name, value in spec.headers.items()]
     given = {name.lower() for name, _ in headers}
@@ -228,6 +234,8 @@ def _prepare(spec: Spec, expander: template.Expander) -> _Request:
         headers.append(("Authorization", "Basic " + base64.b64encode(pair.encode()).decode()))
     if spec.bearer is not None:
         headers.append(("Authorization", _checked(f"Bearer {expander.text(spec.bearer)}", "bearer")))
+    if token is not None:
+        headers.append(("Authorization", f"Bearer {token}"))
     for name, value in (("User-Agent", user_agent()), ("Accept", "*/*"), ("Accept-Encoding", "gzip, deflate")):
         if name.lower() not in given:
             headers.append((name, value))
@@ -304,13 +312,15 @@ def _content(spec: Spec, expander: template.Expander) -> tuple[bytes, str | None
 async def probe(spec: Spec, ctx: Context) -> Result:
     """One request and its redirects. ProbeError or OwnFault; a status is no failure here but in `expect`."""
     start_ns = ctx.now_ns()
-    request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables))
+    request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
     if not isinstance(ctx.cookies, Jar):
         ctx.cookies = Jar()
     public_only = spec.host_is_chosen and ctx.saw_public
     for _ in range(spec.redirects + 1):
         response = await _fetch(request, spec, ctx, public_only=public_only)
         location = response.header(b"location") if response.status in _REDIRECTS and spec.redirects else None
+        if response.status == _UNAUTHORIZED and spec.oauth2 is not None:
+            spec.oauth2.tokens.forget()
         if location is None:
             return _result(response, request, ctx, start_ns)
         request = _redirected(request, response.status, location)
@@ -318,6 +328,12 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         public_only = public_only or egress.is_public(ctx.notes.peer)
     chain = " -> ".join(ctx.notes.redirects[-3:])
     raise ProbeError(FailReason.PROTOCOL, f"more than {spec.redirects} redirects, the last: {chain}")
+
+
+async def _token(spec: Spec, ctx: Context) -> str | None:
+    """The token of a login by OAuth2, None without one."""
+    login = spec.oauth2
+    return None if login is None else await login.tokens.token(login, ctx, spec.route, login.tls.policy(_ALPN))
 
 
 def _result(response: _http1.Response, request: _Request, ctx: Context, start_ns: int) -> Result:
@@ -336,7 +352,7 @@ async def _fetch(request: _Request, spec: Spec, ctx: Context, *, public_only: bo
     url = request.url
     route = spec.route
     if public_only:
-        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+        route = replace(route, public_only=True)
     jar = ctx.cookies.header(url, ctx.now_ns())
     data = _on_the_wire(request, jar) if jar else request.plain
     stream = await ctx.network.connect(request.host, request.port, ctx, route)

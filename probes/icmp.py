@@ -12,13 +12,13 @@ import json
 import secrets
 import socket
 import struct
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated
 
 from pydantic import AfterValidator, StrictInt
 
 from probes import Context, FailReason, Outcome, Phase, ProbeError, Result, Route, Stream, template
-from probes._fields import FORBID, FamilyName, Fixed, IpAddress, Line, is_host, limited, refuse_metadata
+from probes._fields import FORBID, FamilyName, Fixed, IpAddress, Line, Resolver, is_host, limited, refuse_metadata
 
 EXPECTS = frozenset({"json", "time"})
 MAX_COUNT = 20
@@ -61,6 +61,7 @@ class Spec:
     family: FamilyName | None = None
     source: IpAddress | None = None
     resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
     def __post_init__(self) -> None:
         """At least one answer is waited for."""
@@ -71,7 +72,7 @@ class Spec:
     def route(self) -> Route:
         """How to get to the host."""
         addresses = {name.lower(): address for name, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses)
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
 
 def target(spec: Spec) -> str:
@@ -87,7 +88,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         raise ProbeError(FailReason.SCRIPT, f"{name!r} is no host")
     route = spec.route
     if template.variables(spec.ping) and ctx.saw_public:
-        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+        route = replace(route, public_only=True)
     stream = await ctx.network.echo(name, ctx, route)
     sent_ns = ctx.now_ns()
     try:

@@ -6,17 +6,17 @@ Facts for `expect` and `extract`: `body` (all that was received, bytes), `size` 
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from probes import Context, FailReason, Outcome, Phase, ProbeError, Result, Route, Stream, template
 from probes._answer import search
-from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Text, Tls, split_host_port
+from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Resolver, Text, Tls, split_host_port
 from probes.expect import pattern
 
-EXPECTS = frozenset({"body", "size", "time"})
+EXPECTS = frozenset({"body", "certificate", "size", "time"})
 MAX_RECEIVED = 65_536
 MAX_EXCHANGES = 50
 _SHOWN = 120
@@ -65,6 +65,7 @@ class Spec:
     family: FamilyName | None = None
     source: IpAddress | None = None
     resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
     def __post_init__(self) -> None:
         """TLS starts once, and the dialogue is of a sane length."""
@@ -82,7 +83,7 @@ class Spec:
     def route(self) -> Route:
         """How to get to the host."""
         addresses = {host.lower(): address for host, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses)
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
 
 def target(spec: Spec) -> str:
@@ -100,7 +101,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         raise ProbeError(FailReason.SCRIPT, str(error)) from None
     route = spec.route
     if template.variables(spec.connect) and ctx.saw_public:
-        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+        route = replace(route, public_only=True)
     stream = await ctx.network.connect(host, port, ctx, route)
     try:
         received = await _talk(spec, ctx, stream, expander, host)

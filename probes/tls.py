@@ -8,15 +8,15 @@ from __future__ import annotations
 
 import functools
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
 from probes import Context, FailReason, Outcome, ProbeError, Result, Route, TlsPolicy, template
-from probes._fields import FORBID, FamilyName, Fixed, HostPort, IpAddress, Tls, split_host_port
+from probes._fields import FORBID, FamilyName, Fixed, HostPort, IpAddress, Resolver, Tls, split_host_port
 
-EXPECTS = frozenset({"json", "time"})
+EXPECTS = frozenset({"certificate", "json", "time"})
 _VERSIONS = ("TLSv1.2", "TLSv1.3")
 
 
@@ -43,12 +43,13 @@ class Spec:
     family: FamilyName | None = None
     source: IpAddress | None = None
     resolve: dict[Fixed, IpAddress] = field(default_factory=dict)
+    resolver: Resolver | None = None
 
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the host."""
         addresses = {host.lower(): address for host, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses)
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
     def trust(self) -> TlsPolicy:
@@ -70,7 +71,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         raise ProbeError(FailReason.SCRIPT, str(error)) from None
     route = spec.route
     if template.variables(spec.connect) and ctx.saw_public:
-        route = Route(family=route.family, source=route.source, addresses=route.addresses, public_only=True)
+        route = replace(route, public_only=True)
     stream = await ctx.network.connect(host, port, ctx, route)
     try:
         await stream.start_tls(spec.tls.server_name or host, spec.trust)

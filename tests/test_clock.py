@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 import asyncio
+import shutil
+import subprocess
+import sys
 import time
 from collections.abc import Iterator
 
 import pytest
 
-from monitor.clock import MAX_OFFSET_US, AnchoredClock, LoopAlarm, live_clock
+from monitor.clock import (
+    BELIEVED_STEP_US,
+    MAX_OFFSET_US,
+    AnchoredClock,
+    LoopAlarm,
+    live_clock,
+    pause,
+    wall_sync,
+)
 from tests.simulation.loop import SimulatedClock, VirtualLoop
 
 START_US = 1_775_000_000_000_000
@@ -96,6 +107,7 @@ def test_a_year_of_waiting_passes_at_once_and_exactly(loop: VirtualLoop) -> None
 @pytest.mark.parametrize("delta_us", [61_000_000, -61_000_000, 3_600_000_000, -7_200_000_000, 2_272_147_200_000_000])
 def test_a_step_is_told_once_and_waiters_keep_to_the_corrected_time(loop: VirtualLoop, delta_us: int) -> None:
     clock = SimulatedClock(loop, START_US)
+    clock.vouched = True
 
     async def story() -> None:
         clock.step(delta_us)
@@ -189,3 +201,47 @@ def test_the_virtual_loop_waits_for_real_sockets_and_threads(loop: VirtualLoop) 
     assert loop.run_until_complete(story()) == b"WHO WATCHES?\n"
     assert 30 <= loop.time() < 30.1
     assert time.monotonic() - began < 5
+
+
+@pytest.mark.parametrize("sign", [1, -1])
+def test_a_jump_of_more_than_a_day_is_followed_only_while_the_kernel_vouches(loop: VirtualLoop, sign: int) -> None:
+    clock = SimulatedClock(loop, START_US)
+    clock.step(sign * BELIEVED_STEP_US)
+    assert clock.take_step() is not None, "a day is believed"
+    now_us = clock.now_us()
+    clock.step(sign * (BELIEVED_STEP_US + 1))
+    assert clock.take_step() is None
+    assert clock.now_us() == now_us
+    clock.vouched = True
+    step = clock.take_step()
+    assert step is not None
+    assert clock.now_us() == now_us + sign * (BELIEVED_STEP_US + 1)
+
+
+def test_a_pause_lasts_as_long_whatever_the_wall_clock_does(loop: VirtualLoop) -> None:
+    clock = SimulatedClock(loop, START_US)
+
+    async def story() -> None:
+        waiting = asyncio.ensure_future(pause(clock, 60_000_000))
+        await asyncio.sleep(1)
+        clock.step(-7_200_000_000)
+        assert clock.take_step() is not None
+        await waiting
+        assert loop.time_ns() == 60_000_000_000
+
+    loop.run_until_complete(story())
+
+
+@pytest.mark.skipif(shutil.which("faketime") is None, reason="faketime is not installed")
+def test_the_kernel_is_asked_about_the_clock_that_is_read() -> None:
+    """Its word against its own tool; a clock that a library moved is nobody's to vouch for."""
+    said = wall_sync()
+    assert said.synchronised is not None, "every Linux answers"
+    program = "from monitor.clock import wall_sync; print(wall_sync().synchronised)"
+    faked = subprocess.run(
+        ["faketime", "-f", "+1h", sys.executable, "-c", program],
+        capture_output=True, text=True, check=True, timeout=60,
+    )  # fmt: skip
+    assert faked.stdout.strip() == "False"
+    if not said.synchronised:
+        assert said.offset_us is None

@@ -8,7 +8,7 @@ from dataclasses import replace
 from monitor.app.adopt import AdoptionError
 from monitor.app.daemon import Daemon
 from monitor.app.options import Options, basis_of, plan_of
-from monitor.clock import Clock
+from monitor.clock import Clock, Sync
 from monitor.config import Settings, secret
 from monitor.sdnotify import Notifier
 from monitor.telemetry.logs import LogCounts
@@ -20,6 +20,7 @@ def compose(
     settings: Settings,
     *,
     clock: Clock | None = None,
+    sync: Callable[[], Sync] | None = None,
     threads: bool = True,
     logs: LogCounts | None = None,
     notifier: Notifier | None = None,
@@ -27,8 +28,9 @@ def compose(
 ) -> Daemon:
     """The daemon of a configuration, not started: `start` it on the loop that it will run on, or `serve`.
 
-    `clock` replaces the system's; without `threads` the store is spoken to on the loop itself (simulations).
-    `notifier` reaches the service manager, where there is one. `secret` looks references up at run time.
+    `clock` replaces the system's, and `sync` what the kernel says of that; without `threads` the store is spoken to on
+    the loop itself (simulations). `notifier` reaches the service manager, where there is one. `secret` looks references
+    up at run time.
     """
     options = replace(Options.of(settings), secret=secret)
-    return Daemon(options, clock=clock, threads=threads, logs=logs, notifier=notifier)
+    return Daemon(options, clock=clock, sync=sync, threads=threads, logs=logs, notifier=notifier)

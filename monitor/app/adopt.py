@@ -6,8 +6,8 @@ but for the first adoption, which may take in what has always held.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 from monitor.core.agreement import read_terms, write_terms
 from monitor.core.calendar import month_of, month_span
@@ -19,6 +19,14 @@ from monitor.ledger.evidence import check_lists
 from monitor.ledger.record import Basis
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Insistence:
+    """Somebody wants the new list of a service although it is not UP, and says why (CONTRACT 2.3)."""
+
+    by: str
+    reason: str
+
+
 class AdoptionError(ValueError):
     """A configuration that would change what already holds; `problems` are its sentences. Exit code 2."""
 
@@ -27,16 +35,23 @@ class AdoptionError(ValueError):
         self.problems = tuple(problems)
 
 
-def adoptions(recorded: Sequence[Fact], basis: Basis, lists: Sequence[CheckList], now_us: int) -> list[Fact]:
+def adoptions(
+    recorded: Sequence[Fact],
+    basis: Basis,
+    lists: Sequence[CheckList],
+    now_us: int,
+    insisted: Mapping[str, Insistence] | None = None,
+) -> list[Fact]:
     """The facts to record so that the record says what the configuration says; none where it does already.
 
+    `insisted` names the services whose new lists somebody wanted while they were not UP: their facts say who and why.
     Raises AdoptionError naming everything that cannot be.
     """
     problems: list[str] = []
     facts: list[Fact] = [
         *_terms(recorded, basis, now_us, problems),
         *_subscriptions(recorded, basis, now_us, problems),
-        *_lists(recorded, lists, now_us),
+        *_lists(recorded, lists, now_us, insisted or {}),
     ]
     if problems:
         raise AdoptionError(problems)
@@ -91,13 +106,15 @@ def _subscriptions(recorded: Sequence[Fact], basis: Basis, now_us: int, problems
         )
 
 
-def _lists(recorded: Sequence[Fact], lists: Sequence[CheckList], now_us: int) -> Iterable[Fact]:
+def _lists(
+    recorded: Sequence[Fact], lists: Sequence[CheckList], now_us: int, insisted: Mapping[str, Insistence]
+) -> Iterable[Fact]:
     held = {service: known[-1] for service, known in check_lists(recorded).items()}
     wanted = {entry.service: entry for entry in lists}
     for service, entry in wanted.items():
         before = held.get(service)
         if before is None or replace(before, at_us=0) != replace(entry, at_us=0):
-            yield ChecksAdopted(list=replace(entry, at_us=now_us))
+            yield _adopted(replace(entry, at_us=now_us), insisted.get(service))
         if before is not None:
             kept = {check.id for check in entry.checks}
             for check in before.checks:
@@ -105,8 +122,14 @@ def _lists(recorded: Sequence[Fact], lists: Sequence[CheckList], now_us: int) ->
                     yield Retired(service=service, check=check.id, at_us=now_us)
     for service, before in held.items():
         if service not in wanted and before.checks:
-            yield ChecksAdopted(list=replace(before, at_us=now_us, checks=()))
+            yield _adopted(replace(before, at_us=now_us, checks=()), insisted.get(service))
             yield Retired(service=service, at_us=now_us)
+
+
+def _adopted(entry: CheckList, insistence: Insistence | None) -> ChecksAdopted:
+    if insistence is None:
+        return ChecksAdopted(list=entry)
+    return ChecksAdopted(list=entry, by=insistence.by, note=f"while the service was not up: {insistence.reason}")
 
 
 def _subscription(fact: Subscribed) -> Subscription:

@@ -7,7 +7,9 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 from typing import Any, Protocol
 
+from monitor.app.adopt import Insistence
 from monitor.app.backup import Backups
+from monitor.app.process import Reread
 from monitor.core.wire import write_fact
 from monitor.ledger.act import Done
 from monitor.ledger.command import Command, CommandError, read_command
@@ -15,7 +17,7 @@ from monitor.ledger.decide import Refused
 from monitor.sealing.keys import KeyFileError
 from monitor.storage import StoreError
 
-KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "ping")
+KNOWN = ("decide", "backup", "backup state", "reload", "replace key", "erase", "ping")
 
 
 class Decides(Protocol):
@@ -32,12 +34,21 @@ class ReplacesKey(Protocol):
         """Put a new signing key in the place of the one in force; its public line."""
 
 
+class Erases(Protocol):
+    """`Daemon.erase`."""
+
+    def __call__(self, reference: str, *, by: str, note: str | None = None) -> Awaitable[Refused | None]:
+        """Erase personal data: gone when this returns."""
+
+
 class Commands:
     """Answers requests of the control socket: one JSON object in, one out.
 
-    `decide` gives `recorded` (facts as written) and `remarks`, or `refused` with the reason; anything that could not be
-    done is an `error`. The author is `by` where it is given, else the login of whoever asks, by the kernel's word.
-    `backup` begins one to `path`; `backup state` is asked until it has ended.
+    `reload` gives `kept`, the services that keep their lists because they are not UP, or `refused` with the reason;
+    `while_down` with a `reason` takes their new lists too. `decide` gives `recorded` (facts as written) and `remarks`,
+    or `refused` with the reason; anything that could not be done is an `error`. The author is `by` where it is given,
+    else the login of whoever asks, by the kernel's word. `backup` begins one to `path`; `backup state` is asked until
+    it has ended.
     """
 
     def __init__(
@@ -45,13 +56,15 @@ class Commands:
         decide: Decides,
         *,
         backups: Backups,
-        reload: Callable[[], Awaitable[str | None]],
+        reload: Callable[[Insistence | None], Awaitable[Reread]],
         replace_key: ReplacesKey,
+        erase: Erases,
         not_ready: Callable[[], str | None],
     ) -> None:
         self._decide = decide
         self._backups = backups
         self._replace_key = replace_key
+        self._erase = erase
         self._reload = reload
         self._not_ready = not_ready
 
@@ -65,10 +78,12 @@ class Commands:
             case "backup state":
                 return await self._backups.state()
             case "reload":
-                why = await self._reload()
-                return {"reloaded": True} if why is None else {"error": why}
+                done = await self._reload(_insistence(request, login))
+                return {"reloaded": True, "kept": list(done.kept)} if done.why is None else {"refused": done.why}
             case "replace key":
                 return await self._replaced(request, login)
+            case "erase":
+                return await self._erased(request, login)
             case "ping":
                 return {"pid": os.getpid(), "not_ready": self._not_ready()}
             case other:
@@ -84,14 +99,19 @@ class Commands:
         return {"begun": path}
 
     async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
-        by, note = request.get("by") or login, request.get("note")
-        if not isinstance(by, str) or not isinstance(note, str | None):
-            msg = "by and note are texts"
-            raise CommandError(msg)
+        by, note = _author_and_note(request, login)
         try:
             return {"key": await self._replace_key(by=by, lost=request.get("lost") is True, note=note)}
         except (KeyFileError, StoreError) as error:
             return {"error": str(error)}
+
+    async def _erased(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
+        by, note = _author_and_note(request, login)
+        try:
+            refused = await self._erase(str(request.get("of")), by=by, note=note)
+        except StoreError as error:
+            return {"error": str(error)}
+        return {"erased": True} if refused is None else {"refused": refused.reason}
 
     async def _decided(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:
         written, named = request.get("command"), request.get("by")
@@ -109,3 +129,24 @@ class Commands:
         if isinstance(done, Refused):
             return {"refused": done.reason}
         return {"recorded": [write_fact(entry.fact) for entry in done.entries], "remarks": list(done.remarks)}
+
+
+def _insistence(request: Mapping[str, Any], login: str) -> Insistence | None:
+    named, reason = request.get("by"), request.get("reason")
+    if request.get("while_down") is not True:
+        return None
+    if not isinstance(reason, str) or not reason.strip():
+        msg = "a list that changes while its service is not up needs its reason"
+        raise ValueError(msg)
+    if named is not None and not isinstance(named, str):
+        msg = "by is a name"
+        raise ValueError(msg)
+    return Insistence(by=named or login, reason=reason.strip())
+
+
+def _author_and_note(request: Mapping[str, Any], login: str) -> tuple[str, str | None]:
+    by, note = request.get("by") or login, request.get("note")
+    if not isinstance(by, str) or not isinstance(note, str | None):
+        msg = "by and note are texts"
+        raise CommandError(msg)
+    return by, note

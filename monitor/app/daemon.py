@@ -4,45 +4,57 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import replace
 from typing import Any, TypeVar
 
 import structlog
 
-from monitor.app.adopt import adoptions
+from monitor import capacity
+from monitor.app.adopt import Insistence, adoptions
 from monitor.app.backup import Backups
 from monitor.app.commands import Commands
 from monitor.app.desk import ApiDesk
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
-from monitor.app.process import Rereading, settle_in
+from monitor.app.process import Reread, Rereading, settle_in
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
+from monitor.app.timekeeping import Timekeeper
 from monitor.app.views import Views
-from monitor.clock import Clock, Step, live_clock
+from monitor.app.watchdog import Watchdog
+from monitor.clock import Clock, Step, Sync, live_clock, wall_sync
 from monitor.closing import Closing
 from monitor.config import Settings
 from monitor.control import Server
-from monitor.core.fact import ClockStep, Close
+from monitor.core.calendar import Month
+from monitor.core.fact import Close
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
+from monitor.detector.incidents import IncidentWatch
+from monitor.dispatcher import BATCH, Dispatcher
 from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
+from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
+from monitor.ledger.retention import expire
 from monitor.ledger.standing import ServiceStanding
+from monitor.notify.log import NAME as LOG
+from monitor.notify.log import LogChannel
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
 from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
+from monitor.sealing.hours import Hours
 from monitor.sealing.rounds import Rounds, Verification
 from monitor.storage import Committed, Store, StoreDamagedError, StoreError, Unit
-from monitor.storage.opening import open_store, sqlite_path
+from monitor.storage.opening import open_store, personal_files, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
@@ -74,6 +86,7 @@ class Daemon:
         options: Options,
         *,
         clock: Clock | None = None,
+        sync: Callable[[], Sync] | None = None,
         threads: bool = True,
         logs: LogCounts | None = None,
         notifier: Notifier | None = None,
@@ -82,12 +95,13 @@ class Daemon:
         self.lost_runs = 0
         self.damage: str | None = None
         self._given_clock = clock
+        # What the kernel says is about its own clock, not about one that was handed in.
+        self._sync = sync or (wall_sync if clock is None else _nothing_known)
         self._threads = threads
         self._logs = logs
         self._notifier = notifier or Notifier()
         self._stack = AsyncExitStack()
         self._why_not: str | None = "it has not been started"
-        self._steps: set[asyncio.Task[None]] = set()
         self._reloading = asyncio.Lock()
         self._starting: asyncio.Task[None] | None = None
         self._stopped = asyncio.Event()
@@ -97,6 +111,7 @@ class Daemon:
         self._read: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
         self._reading: ThreadPoolExecutor | None = None
         self.clock: Clock
+        self.timekeeper: Timekeeper
         self.supervisor: Supervisor
         self.store: SqlStore
         self.detector: Detector
@@ -124,7 +139,9 @@ class Daemon:
         if self.damage is not None:
             return f"read-only: {self.damage}"
         since_us = self.recorder.stats.failing_since_us
-        return None if since_us is None else f"the store fails since {format_instant(since_us)}"
+        if since_us is not None:
+            return f"the store fails since {format_instant(since_us)}"
+        return self.timekeeper.why_not_ready()
 
     @property
     def listen_address(self) -> str | None:
@@ -151,32 +168,54 @@ class Daemon:
                 await self.rounds.once()
         return done
 
+    async def erase(self, reference: str, *, by: str, note: str | None = None) -> Refused | None:
+        """Erase personal data: gone when this returns None. StoreError where the store cannot."""
+        self._refuse_if_damaged("erase from")
+        files = personal_files(self.options.store, base=self.options.base)
+
+        def make(store: Store) -> tuple[Unit | None, Refused | None]:
+            unit = erasure(store, files, reference, now_us=self.clock.now_us(), by=by, note=note)
+            return (None, unit) if isinstance(unit, Refused) else (unit, None)
+
+        refused: Refused | None = await self.recorder.ask(make)
+        if refused is None:
+            await self._write(lambda: files.erase(reference))
+        return refused
+
     async def read(self, call: Callable[[Months], T]) -> T:
         """Ask the ledger as it stands, where reading may take its time."""
         now_us = self.clock.now_us()
-        answer: T = await self._read(lambda: call(Months(self.store, self.options.basis, now_us)))
+        answer: T = await self._read(lambda: call(self.views.months(now_us)))
         return answer
 
-    async def reload(self, settings: Settings) -> None:
+    async def reload(self, settings: Settings, insistence: Insistence | None = None) -> frozenset[str]:
         """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
 
-        A service that is not UP keeps its list and its checks (CONTRACT 2.3). Store, location and the address of the
-        pages stay as they are until the daemon is started anew; users and certificate of the pages are the new ones.
+        A service that is not UP keeps its list and its checks, unless somebody insists and says why (CONTRACT 2.3);
+        the services that keep theirs are answered. Store, location and the address of the pages stay until the daemon
+        is started anew; users and certificate of the pages are the new ones.
         """
+        self._refuse_if_damaged("adopt a configuration in")
         async with self._reloading:
             wanted = Options.of(settings)
-            held = await self._held_back(wanted)
+            not_up = await self._changing_while_not_up(wanted)
+            held = not_up if insistence is None else frozenset()
             options = wanted.keeping(self.options, held)
-            await self._adopt(options)
+            await self._adopt(options, {} if insistence is None else dict.fromkeys(not_up, insistence))
             self.options = self.views.options = options
             self.detector.configured = options.basis.agreements
+            assert self.detector.incidents is not None, "a daemon watches incidents"
+            self.detector.incidents = replace(
+                self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
+            )
             self.scheduler.replace(staggered(options.plans))
             if self._listening is not None:
                 self._listening.secure(options.web)
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
+        return held
 
-    async def _held_back(self, wanted: Options) -> frozenset[str]:
+    async def _changing_while_not_up(self, wanted: Options) -> frozenset[str]:
         """The services whose list would change while they are not UP."""
         before = {entry.service: entry for entry in self.options.lists}
         after = {entry.service: entry for entry in wanted.lists}
@@ -201,6 +240,9 @@ class Daemon:
             raise
         self._why_not = None
         self.heart.ready()
+        if self.damage is not None:
+            _log.error("serving without writing", store=self.store.target, pages=self.listen_address, why=self.damage)
+            return
         _log.info("ready", store=self.store.target, pages=self.listen_address, checks=len(self.options.plans))
 
     async def stop(self) -> None:
@@ -264,6 +306,8 @@ class Daemon:
             ("commands", self._with_commands),
             ("sealing", self._with_sealing),
             ("closing of months", self._with_closing),
+            ("messages", self._with_messages),
+            ("sealing of hours", self._with_hours),
             ("schedule", self._with_schedule),
         )
 
@@ -271,6 +315,7 @@ class Daemon:
     async def _with_clock(self) -> AsyncIterator[None]:
         self.clock = self._given_clock or live_clock(asyncio.get_running_loop())
         self.supervisor = Supervisor(self.clock)
+        self.timekeeper = Timekeeper(self.clock, self.options.location, sync=self._sync)
         try:
             yield
         finally:
@@ -286,6 +331,7 @@ class Daemon:
         try:
             self.store = await self._write(lambda: open_store(self.options.store, base=self.options.base))
             try:
+                await self._write(lambda: self.timekeeper.open(self.store))
                 yield
             finally:
                 await self._write(self.store.close)
@@ -298,8 +344,12 @@ class Daemon:
     async def _with_parts(self) -> AsyncIterator[None]:
         """Everything that can be made before the ledger is replayed, and does nothing by itself."""
         network = LiveNetwork()
-        self.pulse = Pulse(self.clock, self._on_step)
-        self.detector = Detector(self.store, self.options.basis.agreements)
+        self.pulse = Pulse(self.clock, self._on_step, self.timekeeper.look)
+        self.detector = Detector(
+            self.store,
+            self.options.basis.agreements,
+            incidents=IncidentWatch(self.options.basis, self.options.opening),
+        )
         self.runner = Runner(
             location=self.options.location,
             clock=self.clock,
@@ -315,6 +365,7 @@ class Daemon:
             clock=self.clock,
             submit=self._write,
             react=self.detector.take,
+            resume=self.detector.forget,
             open_since=self.scheduler.open_since,
             on_committed=self._on_committed,
         )
@@ -335,6 +386,7 @@ class Daemon:
             scheduler=self.scheduler,
             runner=self.runner,
             pulse=self.pulse,
+            timekeeper=self.timekeeper,
             supervisor=self.supervisor,
             read=self._read,
             ready=lambda: self.ready,
@@ -342,10 +394,15 @@ class Daemon:
             verification=self.verification,
             logs=self._logs,
         )
+        watchdog = Watchdog(overdue_us=self.pulse.overdue_us, now_ns=self.clock.now_ns) if self._threads else None
         self.pulse.start()
+        if watchdog is not None:
+            watchdog.start()
         try:
             yield
         finally:
+            if watchdog is not None:
+                watchdog.stop()
             self.pulse.stop()
             network.close()
 
@@ -360,6 +417,7 @@ class Daemon:
         handed = Handed(
             version=version(),
             not_ready=self.not_ready,
+            unreadable=lambda: self._why_not,
             metrics=exposition.render,
             status=self.views.status,
             damage=lambda: self.damage,
@@ -417,6 +475,7 @@ class Daemon:
         try:
             yield
         finally:
+            await self.timekeeper.settle()
             with suppress(StoreError):  # told by the recorder itself; what it lost is counted below
                 await self.recorder.ask(self._last_marks)
             self.recorder.stop()
@@ -441,6 +500,7 @@ class Daemon:
             backups=backups,
             reload=self._reload_asked,
             replace_key=self._replace_key,
+            erase=self.erase,
             not_ready=self.not_ready,
         )
         server = Server(file.parent, commands.handle)
@@ -455,14 +515,16 @@ class Daemon:
         self._refuse_if_damaged("replace the key of")
         return await self.rounds.replace_key(by=by, lost=lost, note=note)
 
-    async def _reload_asked(self) -> str | None:
-        return "this daemon has no configuration file" if self._rereading is None else await self._rereading.once()
+    async def _reload_asked(self, insistence: Insistence | None) -> Reread:
+        if self._rereading is None:
+            return Reread(why="this daemon has no configuration file, or is still starting")
+        return await self._rereading.once(insistence)
 
     @asynccontextmanager
     async def _with_closing(self) -> AsyncIterator[None]:
         closing = Closing(
             self.clock,
-            due=lambda: self.read(due),
+            due=self._due_months,
             close=lambda command: self.decide(command, by=AUTHOR),
         )
         task = self.supervisor.start("closing", closing.run)
@@ -473,20 +535,66 @@ class Daemon:
             await asyncio.wait([task])
 
     @asynccontextmanager
+    async def _with_messages(self) -> AsyncIterator[None]:
+        dispatcher = Dispatcher(
+            self.clock,
+            {LOG: LogChannel()},
+            read=lambda: self._read(lambda: self.store.outbox(BATCH)),
+            ask=self.recorder.ask,
+        )
+        task = self.supervisor.start("dispatcher", dispatcher.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
+    async def _with_hours(self) -> AsyncIterator[None]:
+        hours = Hours(
+            self.clock,
+            read=lambda call: self._read(lambda: call(self.store)),
+            write=lambda unit: self.recorder.ask(lambda _store: (unit, None)),
+            expire=lambda: self.read(lambda months: expire(months, self.options.retention_us)),
+        )
+        task = self.supervisor.start("sealing of hours", hours.run)
+        try:
+            yield
+        finally:
+            task.cancel()
+            await asyncio.wait([task])
+
+    @asynccontextmanager
     async def _with_schedule(self) -> AsyncIterator[None]:
+        if self._threads:  # a simulated machine has no capacity to measure
+            await self._warn_of_overload(self.options)
         self.scheduler.replace(staggered(self.options.plans))
+        controls = self.supervisor.start("controls", self.runner.watch_controls)
         task = self.supervisor.start("scheduler", self.scheduler.run)
         try:
             yield
         finally:
+            controls.cancel()
             self.scheduler.stop()
             await self.scheduler.drain()
             await task
 
+    async def _warn_of_overload(self, options: Options) -> None:
+        load = await capacity.load(options.plans)
+        warning = None if load is None else load.warning()
+        if warning is not None:
+            _log.warning("more is planned than this machine can do", why=warning)
+
     # What the parts hand each other.
 
+    async def _due_months(self) -> list[tuple[Month, str, str]]:
+        """The months that may close by themselves: none by a clock in doubt."""
+        return await self.read(due) if self.timekeeper.steady() else []
+
     async def _run(self, plan: Plan, slot_us: int) -> None:
-        self.recorder.accept(await self.runner.run(plan, slot_us))
+        begun_ns = self.clock.now_ns()
+        run = await self.runner.run(plan, slot_us)
+        self.recorder.accept(self.timekeeper.checked(run, begun_ns))
 
     def _late(self, plan: Plan, slot_us: int) -> None:
         self.recorder.accept(self.runner.late(plan, slot_us))
@@ -497,13 +605,13 @@ class Daemon:
     def _last_marks(self, _store: Store) -> tuple[Unit, None]:
         return Unit(recorded_at_us=self.clock.now_us(), marks=self.detector.marks()), None
 
-    async def _adopt(self, options: Options) -> None:
+    async def _adopt(self, options: Options, insisted: Mapping[str, Insistence] | None = None) -> None:
         """Make the configuration's terms, fees and check lists facts, where they are not yet."""
         now_us = self.clock.now_us()
 
         def make(store: Store) -> tuple[Unit | None, int]:
             recorded = [entry.fact for entry in store.entries(types=("terms", "subscription", "checks"))]
-            facts = adoptions(recorded, options.basis, options.lists, now_us)
+            facts = adoptions(recorded, options.basis, options.lists, now_us, insisted)
             return (Unit(recorded_at_us=now_us, facts=facts) if facts else None), len(facts)
 
         adopted = await self.recorder.ask(make)
@@ -511,19 +619,12 @@ class Daemon:
             _log.info("configuration adopted", facts=adopted)
 
     def _on_step(self, step: Step) -> None:
-        _log.warning("wall clock stepped", delta_us=step.delta_us, now=format_instant(step.at_us))
         self.scheduler.rebase()
-        task = asyncio.get_running_loop().create_task(self._record_step(step), name="clock step")
-        self._steps.add(task)
-        task.add_done_callback(self._steps.discard)
+        self.timekeeper.stepped(step, self.recorder)
 
-    async def _record_step(self, step: Step) -> None:
-        fact = ClockStep(at_us=step.at_us, delta_us=step.delta_us, location=self.options.location)
-        unit = Unit(recorded_at_us=step.at_us, facts=[fact])
-        try:
-            await self.recorder.ask(lambda _store: (unit, None))
-        except StoreError as error:
-            _log.error("clock step not recorded", error=str(error))
+
+def _nothing_known() -> Sync:
+    return Sync(synchronised=None)
 
 
 async def _inline(call: Callable[[], T]) -> T:

@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
+from monitor.app.adopt import Insistence
 from monitor.app.commands import Decides
+from monitor.app.process import Reread
 from monitor.app.views import Views
 from monitor.core.check import default_stale_after_us
 from monitor.core.run import Run, SourceKey
@@ -29,7 +31,7 @@ class ApiDesk:
         tokens: Tokens,
         *,
         decide: Decides,
-        reread: Callable[[], Awaitable[str | None]],
+        reread: Callable[[Insistence | None], Awaitable[Reread]],
     ) -> None:
         self.tokens = tokens
         self._views = views
@@ -75,7 +77,7 @@ class ApiDesk:
 
     async def reload(self) -> str | None:
         """Read the configuration again; why the old one holds, None if the new one does."""
-        return await self._reread()
+        return (await self._reread(None)).why
 
     def services_of(self, partner: str) -> frozenset[str]:
         """What a partner subscribes, by the configuration in force."""

@@ -8,9 +8,11 @@ from importlib import metadata
 from pathlib import Path
 
 from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
+from monitor.detector.incidents import Opening
 from monitor.ledger.record import Basis
+from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
 from monitor.web.tls import Web
@@ -38,8 +40,10 @@ class Options:
     sealing: Place
     tokens: Path
     web: Web = field(default_factory=Web)
+    opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
+    retention_us: int = RETENTION_US
 
     @staticmethod
     def of(settings: Settings) -> Options:
@@ -54,9 +58,11 @@ class Options:
             basis=basis_of(settings),
             listen=settings.listen,
             expose_money=settings.expose_money,
+            retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
             tokens=tokens_path(settings.store, base=settings.base),
             web=settings.web,
+            opening=settings.opening,
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:
@@ -83,7 +89,13 @@ def version() -> str:
 
 def basis_of(settings: Settings) -> Basis:
     """What figures need from outside the record."""
-    return Basis(agreements=settings.agreements(), zone=zone, software=f"jaga {version()}", holidays=describe)
+    return Basis(
+        agreements=settings.agreements(),
+        zone=zone,
+        software=f"jaga {version()}",
+        holidays=describe,
+        business=business_clock,
+    )
 
 
 def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:

@@ -7,10 +7,12 @@ import gc
 import resource
 import sys
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import Any
 
 import structlog
 
+from monitor.app.adopt import Insistence
 from monitor.app.heart import Heart
 from monitor.app.views import Views
 from monitor.config import Settings
@@ -38,6 +40,16 @@ def settle_in() -> None:
     gc.freeze()
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Reread:
+    """How a reading went: why the old configuration holds (None: the new one does), and the services that keep their
+    lists because they are not UP.
+    """
+
+    why: str | None = None
+    kept: tuple[str, ...] = ()
+
+
 class Rereading:
     """Reads the configuration again when it is told to; whatever is wrong with it, the old one holds.
 
@@ -47,7 +59,7 @@ class Rereading:
     def __init__(
         self,
         reread: Callable[[], Settings],
-        reload: Callable[[Settings], Awaitable[None]],
+        reload: Callable[[Settings, Insistence | None], Awaitable[frozenset[str]]],
         *,
         read: Callable[[Callable[[], Any]], Awaitable[Any]],
         heart: Heart,
@@ -59,7 +71,7 @@ class Rereading:
         self._heart = heart
         self._views = views
         self._one_at_a_time = asyncio.Lock()
-        self._tasks: set[asyncio.Task[str | None]] = set()
+        self._tasks: set[asyncio.Task[Reread]] = set()
 
     def begin(self) -> None:
         """Read again now, or once more after the reading that is under way."""
@@ -68,18 +80,18 @@ class Rereading:
             self._tasks.add(task)
             task.add_done_callback(self._tasks.discard)
 
-    async def once(self) -> str | None:
-        """Read again now; why the old one holds, None if the new one does."""
+    async def once(self, insistence: Insistence | None = None) -> Reread:
+        """Read again now; with `insistence` also the lists of services that are not UP."""
         try:
             async with self._one_at_a_time:
                 self._heart.reloading()
                 try:
-                    await self._reload(await self._read(self._reread))
+                    kept = await self._reload(await self._read(self._reread), insistence)
                 finally:
                     self._heart.reloaded()
         except Exception as error:  # noqa: BLE001 - whatever is wrong with the new configuration, the old one holds
             self._views.reload_ok = False
             _log.error("configuration not reloaded", error=str(error), kind=type(error).__name__)
-            return f"the old configuration holds: {error}"
+            return Reread(why=f"the old configuration holds: {error}")
         self._views.reload_ok = True
-        return None
+        return Reread(kept=tuple(sorted(kept)))

@@ -15,10 +15,15 @@ REMEMBERED = 256
 
 
 class Pulse:
-    """Beats twice a second on the loop's own timers; `on_step` is told of each step of the wall clock, once."""
+    """Beats twice a second on the loop's own timers; `on_step` is told of each step of the wall clock, once, and
+    `on_beat` of each beat.
+    """
 
-    def __init__(self, clock: Clock, on_step: Callable[[Step], None]) -> None:
+    def __init__(
+        self, clock: Clock, on_step: Callable[[Step], None], on_beat: Callable[[], None] = lambda: None
+    ) -> None:
         self._clock = clock
+        self._on_beat = on_beat
         self._on_step = on_step
         self._stalls: deque[tuple[int, int]] = deque(maxlen=REMEMBERED)
         self._timer: Timer | None = None
@@ -43,6 +48,10 @@ class Pulse:
             return True
         return any(begun_ns < to_ns and ended_ns > from_ns for begun_ns, ended_ns in self._stalls)
 
+    def overdue_us(self) -> int:
+        """By how much the next beat is overdue; 0 while it is not, or none is waited for."""
+        return max(0, self._clock.now_ns() - self._due_ns) // 1000 if self._timer is not None else 0
+
     def take_worst_us(self) -> int:
         """The longest delay of a beat since the last call."""
         worst_us, self._worst_us = self._worst_us, 0
@@ -59,3 +68,4 @@ class Pulse:
         self.start()
         if step is not None:
             self._on_step(step)
+        self._on_beat()

@@ -8,7 +8,7 @@ from collections.abc import Callable, Coroutine
 
 import structlog
 
-from monitor.clock import Clock
+from monitor.clock import Clock, pause
 from monitor.core.instant import SECOND_US
 
 FIRST_PAUSE_US = SECOND_US // 4
@@ -44,5 +44,5 @@ class Supervisor:
             self.restarts[name] += 1
             if self._clock.now_ns() - begun_ns > SETTLED_US * 1000:
                 pause_us = FIRST_PAUSE_US
-            await self._clock.wait_until(self._clock.now_us() + pause_us)
+            await pause(self._clock, pause_us)
             pause_us = min(pause_us * 2, MAX_PAUSE_US)

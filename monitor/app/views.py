@@ -12,13 +12,15 @@ from typing import Any
 from monitor.app.options import Options, version
 from monitor.app.pulse import Pulse
 from monitor.app.supervise import Supervisor
+from monitor.app.timekeeping import Timekeeper
 from monitor.clock import Clock
-from monitor.core.instant import SECOND_US
+from monitor.core.instant import SECOND_US, format_instant
 from monitor.core.run import SourceKey
 from monitor.detector import CheckCounts, Detector
 from monitor.ledger.month import Months
+from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
-from monitor.recorder import Recorder
+from monitor.recorder import GAPS_MARK, Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import OVERRUN, Scheduler
 from monitor.sealing.checkpoints import Sealer
@@ -28,7 +30,11 @@ from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
 from monitor.web import samples
+from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
+
+SHOWN_GAPS = 10
+"""The newest gaps that the status document shows; the record keeps more."""
 
 KEPT_US = SECOND_US
 """Standings are computed at most this often, however many ask."""
@@ -46,6 +52,7 @@ class Views:
     scheduler: Scheduler
     runner: Runner
     pulse: Pulse
+    timekeeper: Timekeeper
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
@@ -56,6 +63,8 @@ class Views:
     last_entry_us: int | None = None
     reload_ok: bool = True
     reloaded_us: int | None = None
+    _record: RecordKeeper = field(default_factory=RecordKeeper)
+    _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
 
@@ -83,8 +92,31 @@ class Views:
             return self._kept[1]
 
     async def status(self) -> Mapping[str, Any]:
-        """The status document of now."""
-        return status_document(await self.standings(), self.clock.now_us())
+        """The status document of now; whether anything keeps its clock right (null: not known); what the record could
+        not take.
+        """
+        document = status_document(await self.standings(), self.clock.now_us())
+        clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}
+        return {**document, "clock": clock, "record": await self._shortcomings()}
+
+    async def _shortcomings(self) -> dict[str, Any]:
+        """Since when the store fails, the runs held meanwhile, and the gaps: runs that the buffer could not hold."""
+        stats = self.recorder.stats
+        since_us = stats.failing_since_us
+        gaps: list[dict[str, int]] = await self.read(lambda: self.store.mark(GAPS_MARK)) or []
+        return {
+            "failing_since": None if since_us is None else format_instant(since_us),
+            "held_runs": self.recorder.pending,
+            "dropped_runs": stats.dropped_runs,
+            "gaps": [
+                {
+                    "runs": gap["runs"],
+                    "from": format_instant(gap["from_us"]),
+                    "to": format_instant(gap["to_us"]),
+                }
+                for gap in gaps[-SHOWN_GAPS:]
+            ],
+        }
 
     def snapshot(self) -> Snapshot:
         """Everything one exposition shows; called where reading may block."""
@@ -113,12 +145,18 @@ class Views:
             ),
             services=samples.service_samples(found, totals),
             months=() if months is None else samples.month_samples(months, found),
+            statements=() if months is None else self._statements.of(months),
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
+            incidents=None if months is None else incidents_sample(months),
         )
 
+    def months(self, now_us: int) -> Months:
+        """The ledger as it stands; its entries are read once and carried on."""
+        return Months(self.store, self.options.basis, now_us, self._record.read)
+
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:
-        months = Months(self.store, self.options.basis, now_us)
+        months = self.months(now_us)
         return months, standings(months)
 
     def _check(self, plan: Plan) -> CheckSample:
@@ -148,6 +186,7 @@ class Views:
             runs_in_flight=self.scheduler.in_flight,
             scheduler_lag=self.scheduler.stats.lag.tally(),
             loop_lag_us=self.pulse.take_worst_us(),
+            clock_offset_us=self.timekeeper.offset_us(),
             reload_ok=self.reload_ok,
             reload_success_us=self.reloaded_us,
             evaluation_us=self.detector.stats.evaluated_us,

@@ -32,6 +32,9 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
+    overload = _overload(loaded)
+    if overload is not None:
+        click.echo(f"{place().config}: {overload} (warning)", err=True)
     for kind in needed(loaded.settings):
         click.echo(f"{place().config}: {said(kind)} (note)", err=True)
     if explain_:
@@ -43,6 +46,17 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     return Exit.DONE
 
 
+def _overload(loaded: Loaded) -> str | None:
+    """Whether more is planned than this machine does."""
+    import asyncio
+
+    from monitor import capacity
+    from monitor.app import Options
+
+    load = asyncio.run(capacity.load(Options.of(loaded.settings).plans))
+    return None if load is None else load.warning()
+
+
 def _as_json(where: Place) -> int:
     from monitor.cli.drop_ins import needed
     from monitor.config import ConfigError
@@ -50,10 +64,13 @@ def _as_json(where: Place) -> int:
     try:
         loaded = require(where)
     except ConfigError as error:
-        show.as_json({"accepted": False, "problems": _written(error.problems), "warnings": [], "drop_ins": []})
+        refused = {"accepted": False, "problems": _written(error.problems)}
+        show.as_json({**refused, "warnings": [], "drop_ins": [], "overload": None})
         return Exit.WRONG_USE
     written = {"accepted": True, "problems": [], "warnings": _written(loaded.warnings)}
-    show.as_json({**written, "drop_ins": [f"{kind}.conf" for kind in needed(loaded.settings)]})
+    overload = _overload(loaded)
+    drop_ins = [f"{kind}.conf" for kind in needed(loaded.settings)]
+    show.as_json({**written, "drop_ins": drop_ins, "overload": overload})
     return Exit.DONE
 
 

@@ -13,7 +13,7 @@ from monitor.cli.place import place_options
 from monitor.cli.reading import reading
 from monitor.core.calendar import Month
 from monitor.core.instant import format_instant
-from monitor.ledger.command import FileClaim
+from monitor.ledger.command import ApplyCredit, FileClaim
 
 
 @click.group("claim", epilog="Example: jaga claim list")
@@ -31,6 +31,19 @@ def command() -> None:
 def file(asked: Asked, partner: str, month: str, service: str, at_us: int | None) -> None:
     """Record that PARTNER claims the credit of MONTH."""
     decide(asked, FileClaim(partner=partner, service=service, month=month, at_us=at_us))
+
+
+@command.command("apply", epilog="Example: jaga claim apply acme 2026-10 --service portal --invoice INV-2026-11-007")
+@click.argument("partner")
+@click.argument("month", type=MONTH)
+@click.option("--service", required=True)
+@click.option("--invoice", required=True, help="The invoice against which the credit was set off.")
+@click.option("--at", "at_us", type=INSTANT, help="When. Default: now.")
+@asked_options
+@place_options
+def apply(asked: Asked, partner: str, month: str, service: str, invoice: str, at_us: int | None) -> None:
+    """Record that the granted credit of MONTH stands on PARTNER's invoice."""
+    decide(asked, ApplyCredit(partner=partner, service=service, month=month, invoice=invoice, at_us=at_us))
 
 
 @command.command("list", epilog="Example: jaga claim list --json")

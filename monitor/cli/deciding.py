@@ -138,7 +138,10 @@ def _preview(asked: Asked, command: Command) -> None:
     )
 
 
+_NAMING = ("id", "event", "maintenance", "of", "month", "partner", "service")
+
+
 def _about(fact: dict[str, Any]) -> str:
     """What names a fact: its id, what it speaks of, or its month."""
-    named = [fact.get(name) for name in ("id", "maintenance", "of", "month", "partner", "service") if fact.get(name)]
+    named = [fact.get(name) for name in _NAMING if fact.get(name)]
     return " ".join(map(str, named))

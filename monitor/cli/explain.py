@@ -10,7 +10,8 @@ from monitor.cli.parse import MONTH
 from monitor.cli.place import place_options
 from monitor.cli.reading import reading
 from monitor.core.calendar import Month
-from monitor.ledger.explain import explain
+from monitor.ledger.explain import explain, matches_issued
+from monitor.ledger.retention import gone
 from monitor.telemetry.escaping import escape
 
 
@@ -25,12 +26,17 @@ def command(partner: str, month: str, service: str | None, json_: bool) -> None:
     with reading() as months:
         statements = months.statements(Month.parse(month), partner, service)
         explained = {
-            found.document["statement"]: explain(found, months.basis.zone(found.figures.terms.zone))
+            found.document["statement"]: explain(
+                found, months.basis.zone(found.figures.terms.zone), list(gone(months, found.ground))
+            )
             for found in statements
         }
+        differing = [found.document["statement"] for found in statements if not matches_issued(found)]
     if json_:
         show.as_json([{"statement": name, "lines": lines} for name, lines in explained.items()])
     else:
         click.echo("\n\n".join("\n".join(map(escape, lines)) for lines in explained.values()))
     if not explained:
         raise AnswerIsNoError(f"there is no statement for {partner} in {month}: no subscription and terms are in force")
+    if differing:
+        raise AnswerIsNoError(f"{', '.join(differing)}: what the record gives now is not what was issued")

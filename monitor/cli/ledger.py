@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, BinaryIO
 
 import click
 
@@ -13,7 +13,7 @@ from monitor.cli import show
 from monitor.cli.exits import AnswerIsNoError, WrongUseError
 from monitor.cli.place import place_options
 from monitor.cli.progress import progress
-from monitor.cli.reading import open_reader, open_store
+from monitor.cli.reading import basis_of, configured, open_reader, open_store, personal_files
 
 if TYPE_CHECKING:
     from monitor.ledger.verify import Outside
@@ -47,7 +47,7 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
 
     outside = kept_outside(checkpoints, key)
     with open_reader() as reader, progress("verifying") as watch:
-        report = walk(reader, checks=checks, outside=outside, progress=watch)
+        report = walk(reader, checks=checks, outside=outside, personal=personal_files(), progress=watch)
     if json_:
         show.as_json(
             {
@@ -66,7 +66,8 @@ def verify(checkpoints: tuple[Path, ...], key: str | None, json_: bool) -> None:
             click.echo(str(problem))
         if report.holds:
             click.echo(f"The chain holds: {report.entries} entries, head {report.head.hash}")
-            click.echo(f"{report.checkpoints} checkpoints in it, the last over {report.covered} entries")
+            said = f"the last over {report.covered} entries" if report.checkpoints else "nothing is signed yet"
+            click.echo(f"Signed checkpoints in it: {report.checkpoints}, {said}")
         for remark in report.remarks:
             click.echo(remark)
     if not report.holds:
@@ -111,6 +112,19 @@ def accept_loss(note: str, by: str | None) -> None:
         click.echo(f"Nothing signs it yet: {unsigned}")
 
 
+@command.command("erase", epilog="Example: jaga ledger erase personal:3f2a… --note 'asked for by letter of 3 May'")
+@click.argument("reference")
+@click.option("--note", help="Why, for the record; without anything personal in it.")
+@click.option("--by", help="Who decides. Default: your login.")
+@place_options
+def erase(reference: str, note: str | None, by: str | None) -> None:
+    """Erase the personal data (a reporter, a contact) that entries refer to. The chain and its figures stand."""
+    from monitor.cli.signing import erase as carry_out
+
+    carry_out(reference, by=by, note=note)
+    click.echo(f"erased {reference}")
+
+
 def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
     """What was kept elsewhere, read; WrongUseError where it is none of that."""
     from monitor.core.checkpoint import NoteError, read_checkpoint, read_public_key
@@ -135,47 +149,91 @@ def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
 
 @command.command("export", epilog="Example: jaga ledger export backup.jsonl")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=_STREAM)
+@click.option("--partner", help="Only what concerns this partner, with the proof that it is part of the whole.")
 @place_options
-def export(file: Path) -> None:
-    """Write the whole ledger as jaga-ledger/1 into FILE ("-", the default: stdout)."""
+def export(file: Path, partner: str | None) -> None:
+    """Write the whole ledger as jaga-ledger/1 into FILE ("-", the default: stdout).
+
+    With --partner: the facts of its services and its own in full, the hash of every other entry, and for each the way
+    to the root that a checkpoint signs.
+    """
+    if file == _STREAM:
+        said = _export(sys.stdout.buffer, partner)
+        sys.stdout.buffer.flush()
+    else:
+        # Beside the file first: a reader never sees half of an export.
+        partial = file.with_name(f"{file.name}.partial")
+        with partial.open("wb") as out:
+            said = _export(out, partner)
+        partial.replace(file)
+    click.echo(f"exported {said}", err=True)
+
+
+def _export(out: BinaryIO, partner: str | None) -> str:
     from monitor.ledger.interchange import export as write
+    from monitor.ledger.partial import UnknownPartnerError, export_partial
 
     with open_reader() as reader, progress("exporting") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
-        if file == _STREAM:
-            report = write(reader, sys.stdout.buffer, progress=moved)
-            sys.stdout.buffer.flush()
-        else:
-            # Beside the file first: a reader never sees half of an export.
-            partial = file.with_name(f"{file.name}.partial")
-            with partial.open("wb") as out:
-                report = write(reader, out, progress=moved)
-            partial.replace(file)
-    said = f"{report.entries} entries, {report.runs} runs, {report.stated} stated spans; head {report.head.hash}"
-    click.echo(f"exported {said}", err=True)
+        if partner is None:
+            whole = write(reader, out, progress=moved)
+            evidence = f"{whole.segments} segments, {whole.runs} runs, {whole.stated} stated spans"
+            return f"{whole.entries} entries, {evidence}; head {whole.head.hash}"
+        try:
+            agreements = basis_of(configured()).agreements
+            part = export_partial(reader, out, partner, configured=agreements, progress=moved)
+        except UnknownPartnerError as error:
+            raise WrongUseError(str(error)) from error
+    evidence = f"{part.segments} segments and {part.rows} other pieces of evidence"
+    return f"{part.entries} entries and the hashes of {part.leaves} others, {evidence}; root {part.root}"
 
 
 @command.command("import", epilog="Example: jaga ledger import history.jsonl")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False))
+@click.option("--move", "move_", is_flag=True, help="Take a whole export into an empty store as what it is.")
 @click.option("--json", "json_", is_flag=True, help="The report as JSON.")
 @place_options
-def import_(file: Path, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+def import_(file: Path, move_: bool, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Take the facts and evidence of FILE ("-": stdin) into the ledger; the same file again changes nothing.
 
     History counts only while the ledger holds nothing of its own: import it before the first `jaga run`. What comes
     later is kept as dispute evidence and counts for nothing.
+
+    With --move the store must be empty: it becomes the ledger that was exported, entry by entry, from SQLite to
+    PostgreSQL or back, or from a backup. Its chain, segments and checkpoints are verified first; all of it or nothing.
     """
+    taking = _move if move_ else _import
+    if file == _STREAM:
+        taking(sys.stdin.buffer, json_=json_)
+        return
+    with file.open("rb") as source:
+        taking(source, json_=json_)
+
+
+def _move(source: BinaryIO, *, json_: bool) -> None:
+    from monitor.clock import wall_us
+    from monitor.ledger.evidence import rebuild
+    from monitor.ledger.move import move
+    from monitor.sealing.keys import checks
+
+    with open_store() as store, progress("moving") as watch:
+        moved = None if watch is None else lambda _stage, done, total: watch(done, total)
+        report = move(store, source, now_us=wall_us(), rebuild=rebuild, checks=checks, progress=moved)
+    if json_:
+        show.as_json(asdict(report))
+        return
+    evidence = f"{report.segments} segments, {report.runs} runs, {report.stated} stated spans"
+    click.echo(f"moved {report.entries} entries, {evidence}; head {report.head}")
+
+
+def _import(source: BinaryIO, *, json_: bool) -> None:
     from monitor.clock import wall_us
     from monitor.ledger.evidence import rebuild
     from monitor.ledger.interchange import import_ as take
 
     with open_store() as store, progress("importing") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
-        if file == _STREAM:
-            report = take(store, sys.stdin.buffer, now_us=wall_us(), rebuild=rebuild, progress=moved)
-        else:
-            with file.open("rb") as source:
-                report = take(store, source, now_us=wall_us(), rebuild=rebuild, progress=moved)
+        report = take(store, source, now_us=wall_us(), rebuild=rebuild, progress=moved)
     if json_:
         show.as_json(asdict(report))
         return
@@ -185,21 +243,37 @@ def import_(file: Path, json_: bool) -> None:  # noqa: FBT001 - click hands opti
     )
     if report.contested:
         click.echo(f"{report.contested} runs now hold two different contents and are inconclusive", err=True)
+    if report.expired:
+        click.echo(f"{report.expired} segments had no runs any more: what they said cannot be imported", err=True)
     if not report.counts:
         click.echo(
             "the ledger had entries of its own: what was imported is dispute evidence and counts for nothing", err=True
         )
 
 
-@command.command("stats", epilog="Example: jaga ledger stats --json")
+@command.command("stats", epilog="Example: jaga ledger stats --rebuild")
+@click.option(
+    "--rebuild", "rebuild_", is_flag=True, help="Derive all spans anew and compare. Exit code 1 if any differ."
+)
 @click.option("--json", "json_", is_flag=True, help="As JSON.")
 @place_options
-def stats(json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
-    """How much the ledger holds."""
-    with open_reader() as reader:
-        counts, head = reader.counts(), reader.head()
+def stats(rebuild_: bool, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """How much the ledger holds; with --rebuild, whether its spans are what its runs say.
+
+    Of hours whose runs have expired, what was sealed of them takes their place.
+    """
+    from monitor.ledger.evidence import differing
+
+    with open_reader() as reader, reader.snapshot() as frozen, progress("deriving") as watch:
+        counts, head = frozen.counts(), frozen.head()
+        wrong = differing(frozen, progress=watch) if rebuild_ else None
     found = {**asdict(counts), "head": head.hash}
+    if wrong is not None:
+        found["differing"] = [list(source) for source in wrong] if json_ else len(wrong)
     if json_:
         show.as_json(found)
-        return
-    show.table(("what", "how much"), [(name, str(value)) for name, value in found.items()], empty="Nothing.")
+    else:
+        show.table(("what", "how much"), [(name, str(value)) for name, value in found.items()], empty="Nothing.")
+    if wrong:
+        named = ", ".join("/".join(source) for source in wrong[:5])
+        raise AnswerIsNoError(f"the spans of {len(wrong)} sources are not what their runs say: {named}")

@@ -23,7 +23,8 @@ from monitor.ledger.command import (
     NotifyMaintenance,
 )
 
-NOTIFIED_HELP = "PARTNER=INSTANT at which the partner was told; needs --evidence. May be repeated."
+NOTIFIED_HELP = "A partner that was told, at --at or its own PARTNER=INSTANT; needs --evidence. May be repeated."
+AT_HELP = "When those --notified were told, RFC 3339 with offset."
 
 
 @click.group("maintenance", epilog="Example: jaga maintenance list")
@@ -31,13 +32,19 @@ def command() -> None:
     """Maintenance windows. Excluded are those a partner had notice of in time (CONTRACT 2.5.2)."""
 
 
-def _notices(texts: Sequence[str], evidence: str | None) -> tuple[Notified, ...]:
+def _notices(texts: Sequence[str], told_us: int | None, evidence: str | None) -> tuple[Notified, ...]:
+    """Who was told when. What is said of no partner is refused: it would be lost."""
+    if told_us is not None and not texts:
+        raise click.UsageError("--at says when a partner was told: name it with --notified PARTNER")
     found = []
     for text in texts:
         partner, equals, instant = text.partition("=")
-        if not equals:
-            raise click.BadParameter(f"{text!r} names no instant; write PARTNER=INSTANT", param_hint="--notified")
-        at_us = INSTANT.convert(instant, None, None)
+        at_us = INSTANT.convert(instant, None, None) if equals else told_us
+        if at_us is None:
+            raise click.BadParameter(
+                f"{text!r} names no instant; give --at INSTANT, or write PARTNER=INSTANT",
+                param_hint="--notified",
+            )
         found.append(Notified(partner=partner, at_us=at_us, evidence=evidence))
     return tuple(found)
 
@@ -53,7 +60,9 @@ def _notices(texts: Sequence[str], evidence: str | None) -> tuple[Notified, ...]
 @click.option("--summary", required=True, help="What is done, for the partners.")
 @click.option("--partner", "partners", multiple=True, help="Only these partners. Default: all.")
 @click.option("--id", "wanted", help="Its id. Default: the next free m-N.")
-@click.option("--notified", "notified", multiple=True, metavar="PARTNER=INSTANT", help=NOTIFIED_HELP)
+@click.option("--rule", help="Recurs by this RFC 5545 rule in the contract's zone: FREQ=WEEKLY;BYDAY=SU;COUNT=4.")
+@click.option("--notified", "notified", multiple=True, metavar="PARTNER[=INSTANT]", help=NOTIFIED_HELP)
+@click.option("--at", "told_us", type=INSTANT, help=AT_HELP)
 @click.option("--evidence", help="What proves the notices, or a window in the past.")
 @asked_options
 @place_options
@@ -67,7 +76,8 @@ def announce(asked: Asked, services: tuple[str, ...], partners: tuple[str, ...],
         partners=partners or None,
         id=said["wanted"],
         evidence=said["evidence"],
-        notified=_notices(said["notified"], said["evidence"]),
+        rule=said["rule"],
+        notified=_notices(said["notified"], said["told_us"], said["evidence"]),
     )
     decide(asked, window)
 
@@ -79,7 +89,8 @@ def announce(asked: Asked, services: tuple[str, ...], partners: tuple[str, ...],
 @click.argument("window")
 @click.option("--end", "end_us", type=INSTANT, required=True, help="RFC 3339 with offset.")
 @click.option("--summary", required=True, help="Why, for the partners.")
-@click.option("--notified", "notified", multiple=True, metavar="PARTNER=INSTANT", help=NOTIFIED_HELP)
+@click.option("--notified", "notified", multiple=True, metavar="PARTNER[=INSTANT]", help=NOTIFIED_HELP)
+@click.option("--at", "told_us", type=INSTANT, help=AT_HELP)
 @click.option("--evidence", help="What proves the notices.")
 @asked_options
 @place_options
@@ -89,6 +100,7 @@ def extend(
     end_us: int,
     summary: str,
     notified: tuple[str, ...],
+    told_us: int | None,
     evidence: str | None,
 ) -> None:
     """Prolong WINDOW from its end on: a maintenance of its own, judged by its own notice."""
@@ -104,7 +116,7 @@ def extend(
         partners=known.fact.partners,
         extends=window,
         evidence=evidence,
-        notified=_notices(notified, evidence),
+        notified=_notices(notified, told_us, evidence),
     )
     decide(asked, longer)
 
@@ -182,7 +194,7 @@ def list_(json_: bool) -> None:  # noqa: FBT001 - click hands options over by na
                 window.fact.id,
                 ", ".join(window.fact.services),
                 format_instant(window.fact.start_us),
-                format_instant(window.ends_us),
+                format_instant(window.fact.end_us if window.cancelled_in_time else window.ends_us),
                 ", ".join(f"{given.partner} {format_instant(given.counts_from_us)}" for given in window.notices)
                 or "none",
                 _state(window, now_us),

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+import signal
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +15,9 @@ from monitor.cli.place import place_options
 from monitor.cli.reading import settings
 from monitor.telemetry.escaping import escape
 
+_WIDTH = 32
+_FULL, _EMPTY = "█", "░"
+
 if TYPE_CHECKING:
     from monitor.runner import Plan
     from probes import Result, StepTrace
@@ -21,24 +25,37 @@ if TYPE_CHECKING:
 
 @click.command("probe", epilog="Example: jaga probe portal/login-order")
 @click.argument("check", metavar="SERVICE/CHECK")
-@click.option("--json", "json_", is_flag=True, help="As JSON.")
+@click.option("--json", "json_", is_flag=True, help="As JSON; with --watch one object a line.")
+@click.option("--har", is_flag=True, help="The HTTP steps as an HTTP Archive.")
+@click.option("--watch", is_flag=True, help="Again and again, at the check's interval, until interrupted.")
+@click.option("--every", type=click.FloatRange(min=0.1), help="With --watch: every so many seconds instead.")
 @place_options
-def command(check: str, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
+def command(check: str, *, json_: bool, har: bool, watch: bool, every: float | None) -> None:
     """Run one check once, from here, and show its steps, phases, failed assertions and extracted values.
 
     Exit code 1 if it does not pass. One attempt: without confirmation and without controls.
     """
     from monitor.app import plan_of
 
+    if har and (json_ or watch):
+        raise click.UsageError("--har is a form of its own: leave --json and --watch away")
+    if every is not None and not watch:
+        raise click.UsageError("--every says how often --watch looks: give both")
     found = settings()
     plans = [plan_of(service, entry) for service in found.services for entry in service.checks]
     plan = _plan(plans, check)
-    result = asyncio.run(_once(found.location, plan))
-    if json_:
-        show.as_json(_document(check, result))
-    else:
-        for line in _tree(check, result):
-            click.echo(line)
+
+    def shown(result: Result, started_us: int) -> None:
+        if har:
+            show.as_json(_archive(plan, result, started_us))
+        elif json_:
+            click.echo(_line(check, result)) if watch else show.as_json(_document(check, result))
+        else:
+            for line in _tree(check, result):
+                click.echo(line)
+
+    every_us = None if not watch else plan.interval_us if every is None else round(every * 1e6)
+    result = asyncio.run(_probed(found.location, plan, shown, every_us))
     if result.outcome.value != "pass":
         raise AnswerIsNoError(f"{check}: {_said(result)}")
 
@@ -54,19 +71,49 @@ def _plan(plans: Sequence[Plan], check: str) -> Plan:
     return known[check]
 
 
-async def _once(location: str, plan: Plan) -> Result:
+async def _probed(location: str, plan: Plan, shown: Callable[[Result, int], None], every_us: int | None) -> Result:
+    """The result, shown; with `every_us` again and again until SIGINT, then the last."""
     from monitor.clock import live_clock
     from monitor.config import secret
     from monitor.runner import Runner
     from probes._net import LiveNetwork
 
-    clock, network = live_clock(asyncio.get_running_loop()), LiveNetwork()
+    loop = asyncio.get_running_loop()
+    clock, network = live_clock(loop), LiveNetwork()
+    interrupt = asyncio.Event()
+    interrupted = asyncio.ensure_future(interrupt.wait())
+    if every_us is not None:
+        loop.add_signal_handler(signal.SIGINT, interrupt.set)
     try:
         runner = Runner(location=location, clock=clock, network=network, secret=secret)
-        return await runner.probe_once(plan)
+        while True:
+            started_us = clock.now_us()
+            result = await runner.probe_once(plan)
+            shown(result, started_us)
+            if every_us is None or interrupt.is_set():
+                return result
+            turn = asyncio.ensure_future(clock.wait_until(started_us + every_us))
+            await asyncio.wait([turn, interrupted], return_when=asyncio.FIRST_COMPLETED)
+            turn.cancel()
+            if interrupt.is_set():
+                return result
     finally:
+        interrupted.cancel()
         network.close()
         clock.close()
+
+
+def _archive(plan: Plan, result: Result, started_us: int) -> dict[str, Any]:
+    from monitor.app.options import version
+    from monitor.cli.har import archive
+
+    return archive(plan.transaction, result, started_us=started_us, version=version())
+
+
+def _line(check: str, result: Result) -> str:
+    import json
+
+    return json.dumps(_document(check, result), ensure_ascii=False)
 
 
 def _document(check: str, result: Result) -> dict[str, Any]:
@@ -103,9 +150,8 @@ def _tree(check: str, result: Result) -> list[str]:
         final = " (finally)" if step.final else ""
         status = f", status {step.http_status}" if step.http_status is not None else ""
         lines.append(f"├─ {step.name}{final}: {step.kind} {step.target}, {_ms(step.duration_ns):.1f} ms{status}")
-        phases = ", ".join(f"{phase.value} {_ms(spent_ns):.1f} ms" for phase, spent_ns in step.phases_ns.items())
         details = [
-            phases,
+            *_waterfall(step),
             *(f"redirected to {address}" for address in step.redirects),
             *(f"failed: {assertion}" for assertion in step.failed_assertions),
             *(f"extracted {name} = {value}" for name, value in step.extracted.items()),
@@ -113,6 +159,19 @@ def _tree(check: str, result: Result) -> list[str]:
         ]
         lines.extend(f"│    {detail}" for detail in details if detail)
     return [escape(line) for line in lines]
+
+
+def _waterfall(step: StepTrace) -> list[str]:
+    """Each phase as a bar where it lies within the step: `connect    ░██░░░░░  0.3 ms`."""
+    lines: list[str] = []
+    whole_ns, begun_ns = max(step.duration_ns, 1), 0
+    for phase, spent_ns in step.phases_ns.items():
+        first = min(_WIDTH - 1, begun_ns * _WIDTH // whole_ns)
+        last = min(_WIDTH, max(first + 1, -(-(begun_ns + spent_ns) * _WIDTH // whole_ns)))
+        bar = _EMPTY * first + _FULL * (last - first) + _EMPTY * (_WIDTH - last)
+        lines.append(f"{phase.value:<10} {bar} {_ms(spent_ns):8.1f} ms")
+        begun_ns += spent_ns
+    return lines
 
 
 def _said(result: Result) -> str:

@@ -15,11 +15,12 @@ from monitor.cli.place import Place
 from monitor.cli.version import software
 from monitor.clock import wall_us
 from monitor.config import Loaded, Settings, load, zone
-from monitor.config.holidays import describe
+from monitor.config.holidays import business_clock, describe
 from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.storage import Reader, Store, opening
+from monitor.storage.personal import PersonalFiles
 
 if TYPE_CHECKING:
     from monitor.sealing import checkpoints as sealing
@@ -51,7 +52,7 @@ def require(where: Place) -> Loaded:
 def basis_of(found: Settings | None) -> Basis:
     """What figures are judged by: the configured agreements (none without a configuration) and our own zones."""
     agreements = Agreements() if found is None else found.agreements()
-    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe)
+    return Basis(agreements=agreements, zone=zone, software=software(), holidays=describe, business=business_clock)
 
 
 def configured() -> Settings | None:
@@ -77,6 +78,12 @@ def store_file() -> Path | None:
     return opening.sqlite_path(url, base=base)
 
 
+def attachments_folder() -> Path:
+    """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
+    file = store_file()
+    return store_address()[1] if file is None else file.parent
+
+
 def sealing_place() -> sealing.Place:
     """Where the signing key of the verb's store lies."""
     from monitor.sealing.checkpoints import place_of
@@ -87,6 +94,12 @@ def sealing_place() -> sealing.Place:
         assert where.store is not None, "without a configuration the store is named"
         return place_of(where.store, base=Path.cwd())
     return place_of(found.store, base=found.base, key=found.signing_key, origin=found.origin)
+
+
+def personal_files() -> PersonalFiles:
+    """The personal data beside the verb's store."""
+    url, base = store_address()
+    return opening.personal_files(url, base=base)
 
 
 @contextmanager

@@ -5,8 +5,10 @@ from __future__ import annotations
 import getpass
 
 from monitor.cli.exits import AnswerIsNoError
-from monitor.cli.reading import open_reader, open_store, sealing_place, store_file
+from monitor.cli.reading import open_reader, open_store, personal_files, sealing_place, store_file
 from monitor.clock import wall_us
+from monitor.ledger.decide import Refused
+from monitor.ledger.erasing import erasure
 from monitor.sealing.checkpoints import Sealer, read_trust
 from monitor.sealing.keys import read_key
 from monitor.storage import Store, StoreDamagedError, StoreError, StoreOwnedError
@@ -33,7 +35,7 @@ def replace_key(*, lost: bool, by: str | None, note: str | None) -> str:
         with open_store() as store:
             return _replace(store, lost=lost, by=by or getpass.getuser(), note=note)
     except StoreOwnedError as owned:
-        return _through_daemon(owned, lost=lost, by=by, note=note)
+        return str(_asked(owned, {"do": "replace key", "lost": lost, "by": by, "note": note})["key"])
 
 
 def sign_checkpoint(store: Store) -> str | None:
@@ -72,6 +74,24 @@ def refuse_contradicted(store: Store) -> None:
         raise StoreDamagedError("decide in", "the ledger", why, hint)
 
 
+def erase(reference: str, *, by: str | None, note: str | None) -> None:
+    """Erase personal data, as the owner of the store or through the daemon that is."""
+    files = personal_files()
+    try:
+        with open_store() as store:
+            refuse_contradicted(store)
+            author = by or getpass.getuser()
+            unit = erasure(store, files, reference, now_us=wall_us(), by=author, note=note)
+            if isinstance(unit, Refused):
+                raise AnswerIsNoError(unit.reason)
+            if unit is not None:
+                store.commit(unit)
+    except StoreOwnedError as owned:
+        _asked(owned, {"do": "erase", "of": reference, "by": by, "note": note})
+        return
+    files.erase(reference)
+
+
 def _replace(store: Store, *, lost: bool, by: str, note: str | None) -> str:
     sealer = Sealer(sealing_place())
     named = sealer.open(store, wall_us())
@@ -83,16 +103,19 @@ def _replace(store: Store, *, lost: bool, by: str, note: str | None) -> str:
     return line
 
 
-def _through_daemon(owned: StoreOwnedError, *, lost: bool, by: str | None, note: str | None) -> str:
+def _asked(owned: StoreOwnedError, request: dict[str, object]) -> dict[str, object]:
+    """What the daemon that owns the store answers."""
     from monitor import control
 
     beside = store_file()
     if beside is None:
         raise owned
     try:
-        answer = control.ask(beside.parent, {"do": "replace key", "lost": lost, "by": by, "note": note})
+        answer = control.ask(beside.parent, request)
     except control.NobodyThereError:
         raise owned from None
+    if "refused" in answer:
+        raise AnswerIsNoError(str(answer["refused"]))
     if "error" in answer:
-        raise control.ControlError(f"the daemon could not replace the key: {answer['error']}")
-    return str(answer["key"])
+        raise control.ControlError(f"the daemon could not {request['do']}: {answer['error']}")
+    return answer

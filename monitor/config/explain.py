@@ -38,9 +38,15 @@ def effective(settings: Settings) -> dict[str, Any]:
     """The same as plain data."""
     return {
         "store": confidential.shown_text(settings.store),
+        "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": _web(settings),
         "metrics": {"expose_money": settings.expose_money},
+        "incidents": {
+            "quiet": duration_text(settings.opening.quiet_us),
+            "failures_after": duration_text(settings.opening.failures_after_us),
+            "latency_after": duration_text(settings.opening.latency_after_us),
+        },
         **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},

@@ -22,6 +22,7 @@ from monitor.config.models import Day, Model, Name
 from monitor.config.problems import ConfigError, unknown
 from monitor.config.shipped import shipped
 from monitor.core.calendar import Calendar, Hours
+from monitor.core.terms import Terms
 
 NONE = "none"
 _FILE = re.compile(r"([a-z][a-z0-9-]*)-([0-9]{4})\.yaml")
@@ -115,6 +116,11 @@ def calendar(hours: Hours, zone: tzinfo, name: str, *, collective_leave: bool) -
         use_collective_leave=collective_leave,
         unconfirmed=frozenset() if name == NONE else Unconfirmed(found.unconfirmed, frozenset(found.years)),
     )
+
+
+def business_clock(terms: Terms, zone: tzinfo) -> Calendar:
+    """The business clock of terms, in their zone."""
+    return calendar(terms.hours, zone, terms.holidays, collective_leave=terms.collective_leave)
 
 
 @dataclass(frozen=True, slots=True)

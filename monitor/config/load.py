@@ -20,9 +20,13 @@ from monitor.config.settings import CheckSettings, ServiceSettings, Settings, st
 from monitor.config.webfile import read_web
 from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
+from monitor.core.agreement import check_share
 from monitor.core.calendar import CalendarError, Hours, day_start_us
 from monitor.core.instant import DAY_US, SECOND_US, format_seconds
+from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
+from monitor.detector.incidents import Opening
+from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
 from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
@@ -30,6 +34,7 @@ from probes.template import Reference
 from probes.template import parse as parse_template
 from probes.transaction import Spec, SpecError, finally_budget_ns, parse
 
+CHANNELS = (LOG,)
 OWN_KEYS = frozenset(CheckModel.model_fields)
 MIN_INTERVAL_US = SECOND_US
 MAX_INTERVAL_US = DAY_US
@@ -79,6 +84,7 @@ class _Loader:
         settings = Settings(
             base=self._base,
             store=root.store,
+            retention_us=root.retention,
             location=root.location.id,
             controls=self._controls(root.location),
             listen=root.web.listen,
@@ -94,6 +100,11 @@ class _Loader:
             ),
             subscriptions=tuple(s for id_, partner in root.partners.items() for s in self._partner(id_, partner, root)),
             partner_names=tuple((id_, partner.name or id_) for id_, partner in root.partners.items()),
+            opening=Opening(
+                quiet_us=root.incidents.quiet,
+                failures_after_us=root.incidents.failures_after,
+                latency_after_us=root.incidents.latency_after,
+            ),
         )
         self._credit_bases(root)
         if self._problems:
@@ -256,7 +267,35 @@ class _Loader:
             hours=hours,
             holidays=version.holidays,
             collective_leave=version.collective_leave,
+            priorities={**AGREED_TARGETS, **self._targets(version, (*path, "priorities"))},
+            levels={**AGREED_LEVELS, **self._levels(version, (*path, "levels"))},
         )
+
+    def _levels(self, version: TermsModel, path: Path) -> dict[int, Level]:
+        for number, level in version.levels.items():
+            for n, channel in enumerate(level.channels):
+                if channel not in CHANNELS:
+                    self._say((*path, number, "channels", n), unknown(channel, CHANNELS, "channel"))
+        return {
+            int(number): Level(owners=level.owners, channels=level.channels) for number, level in version.levels.items()
+        }
+
+    def _targets(self, version: TermsModel, path: Path) -> dict[Priority, Target]:
+        found: dict[Priority, Target] = {}
+        for name, target in version.priorities.items():
+            try:
+                check_share(target.escalate_at)
+            except TermsError as error:
+                self._say((*path, name, "escalate_at"), str(error))
+            found[Priority(name)] = Target(
+                response_us=target.response,
+                resolution_us=target.resolution,
+                hours=target.hours,
+                escalate_at=target.escalate_at,
+                level_2_after_us=target.level_2_after,
+                level_3_after_us=target.level_3_after,
+            )
+        return found
 
     def _hours(self, version: TermsModel, path: Path) -> Hours:
         try:

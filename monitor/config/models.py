@@ -28,6 +28,7 @@ from pydantic import (
 from monitor.core.agreement import duration_text, parse_clock, parse_duration, parse_percent
 from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
+from monitor.core.priority import Served
 from monitor.core.terms import CreditBase, Fee, percent_text
 from monitor.runner import parse_control
 
@@ -213,6 +214,28 @@ class HoursModel(Model):
     close: Clock = 17 * 60
 
 
+class TargetModel(Model):
+    """What is promised for incidents of one priority, counted on its hours. A business day is 8 business hours."""
+
+    response: Duration = Field(description="Until an incident is acknowledged and assigned.")
+    resolution: Duration | None = Field(
+        default=None, description="Until a workaround or a fix; not said: the next release, no clock."
+    )
+    hours: Served = Field(description="24x7 or business: the hours on which both are counted.")
+    escalate_at: Percent = Field(
+        default=Fraction(75), description="The share of the resolution time without a workaround that makes level 2."
+    )
+    level_2_after: Duration | None = Field(default=None, description="Level 2 after so long without a workaround.")
+    level_3_after: Duration | None = Field(default=None, description="Level 3 after so long unresolved.")
+
+
+class LevelModel(Model):
+    """Whom a level of escalation is addressed to."""
+
+    owners: tuple[Name, ...] = Field(min_length=1, description="Who is told: roles or names of contacts.")
+    channels: tuple[Id, ...] = Field(default=("log",), min_length=1, description="How they are told.")
+
+
 class TermsModel(Model):
     """One version of an agreement's terms."""
 
@@ -231,6 +254,12 @@ class TermsModel(Model):
     hours: HoursModel = HoursModel()
     holidays: StrictStr = Field(default="id", description="The table of public holidays.")
     collective_leave: StrictBool = Field(default=False, description="Whether cuti bersama are free days.")
+    priorities: dict[Literal["P1", "P2", "P3"], TargetModel] = Field(
+        default={}, description="Targets of incidents by priority; those not written are the agreement's."
+    )
+    levels: dict[Literal["1", "2", "3"], LevelModel] = Field(
+        default={}, description="Levels of escalation; those not written are the agreement's."
+    )
 
 
 class Contract(Model):
@@ -294,13 +323,32 @@ class Partner(Model):
     services: dict[Id, Subscribed] = Field(min_length=1)
 
 
+class Incidents(Model):
+    """When the monitor opens incidents by itself."""
+
+    quiet: Duration = Field(
+        default=30 * 60 * SECOND_US, description="Trouble that comes back within it belongs to the same incident."
+    )
+    failures_after: Duration = Field(
+        default=15 * 60 * SECOND_US, description="Failures at or under one half that last so long open a P2."
+    )
+    latency_after: Duration = Field(
+        default=15 * 60 * SECOND_US, description="A check above 3x its baseline for so long opens a P2."
+    )
+
+
 class Root(Model):
     """The whole file."""
 
     store: Store = Field(default="sqlite:///var/jaga/ledger.db", description="Where the ledger is.")
+    retention: Duration = Field(
+        default=400 * DAY_US,
+        description="How long the runs of closed months are kept; what each hour said is kept for ever.",
+    )
     location: Location
     web: Web = Web()
     metrics: Metrics = Metrics()
+    incidents: Incidents = Incidents()
     sealing: SealingModel = SealingModel()
     contracts: dict[Id, Contract] = Field(min_length=1)
     services: dict[Id, Service] = Field(min_length=1)

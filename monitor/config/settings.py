@@ -8,7 +8,9 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
+from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
+from monitor.detector.incidents import Opening
 from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
@@ -57,6 +59,7 @@ class Settings:
 
     base: Path
     store: str = field(repr=False)  # may hold a literal password
+    retention_us: int = 400 * DAY_US
     location: str
     controls: tuple[str, ...]
     listen: tuple[str, int]
@@ -65,6 +68,7 @@ class Settings:
     services: tuple[ServiceSettings, ...]
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
+    opening: Opening = field(default_factory=Opening)
     signing_key: str | None = None
     origin: str | None = None
     web_file: str | None = None

@@ -16,6 +16,15 @@ from typing import Any
 from monitor.core.calendar import Hours
 from monitor.core.fact import Fact, Subscribed, TermsAdopted
 from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from monitor.core.priority import (
+    AGREED_LEVELS,
+    AGREED_TARGETS,
+    LEVELS,
+    Level,
+    Priority,
+    Served,
+    Target,
+)
 from monitor.core.span import Span
 from monitor.core.terms import (
     Agreements,
@@ -47,8 +56,11 @@ _KEYS = frozenset(
         "hours",
         "holidays",
         "collective_leave",
+        "priorities",
+        "levels",
     },
 )
+_TARGET_KEYS = ("response", "resolution", "hours", "escalate_at", "level_2_after", "level_3_after")
 
 
 def parse_duration(text: object) -> int:
@@ -109,6 +121,25 @@ def write_terms(terms: Terms) -> dict[str, Any]:
         },
         "holidays": terms.holidays,
         "collective_leave": terms.collective_leave,
+        "priorities": {priority.value: _write_target(target) for priority, target in sorted(terms.priorities.items())},
+        "levels": {
+            str(number): {"owners": list(level.owners), "channels": list(level.channels)}
+            for number, level in sorted(terms.levels.items())
+        },
+    }
+
+
+def _write_target(target: Target) -> dict[str, Any]:
+    def length(duration_us: int | None) -> str | None:
+        return None if duration_us is None else duration_text(duration_us)
+
+    return {
+        "response": duration_text(target.response_us),
+        "resolution": length(target.resolution_us),
+        "hours": target.hours.value,
+        "escalate_at": percent_text(target.escalate_at) + "%",
+        "level_2_after": length(target.level_2_after_us),
+        "level_3_after": length(target.level_3_after_us),
     }
 
 
@@ -128,7 +159,7 @@ def read_terms(contract: str, effective_from_us: int, written: Mapping[str, Any]
     return terms
 
 
-def _read(key: str, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401, C901 - one branch a key of the written form
+def _read(key: str, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401, C901, PLR0912 - one branch a key of the written form
     match key:
         case "timezone":
             yield "zone", _one(value, str, "a time zone such as Asia/Jakarta")
@@ -154,6 +185,10 @@ def _read(key: str, value: Any) -> Iterable[tuple[str, Any]]:  # noqa: ANN401, C
             yield "hours", _read_hours(value)
         case "holidays":
             yield "holidays", _one(value, str, "the name of a holiday table")
+        case "priorities":
+            yield "priorities", _read_priorities(value)
+        case "levels":
+            yield "levels", _read_levels(value)
         case _:
             yield "collective_leave", _one(value, bool, "true or false")
 
@@ -186,6 +221,67 @@ def _read_hours(written: object) -> Hours:
         raise TermsError(msg)
     weekdays = tuple(sorted({_WEEKDAYS.index(day) + 1 for day in days}))
     return Hours(weekdays=weekdays, open_minute=opening, close_minute=closing)
+
+
+def _read_priorities(written: object) -> dict[Priority, Target]:
+    """Targets by priority; one that is not written is the agreement's."""
+    given = _keyed(written, tuple(Priority), "a priority")
+    return {**AGREED_TARGETS, **{Priority(name): _read_target(target) for name, target in given.items()}}
+
+
+def _read_target(written: object) -> Target:
+    given = _keyed(written, _TARGET_KEYS, "a key of a target")
+    if "response" not in given or given.get("hours") not in tuple(Served):
+        msg = f"a target is {written!r}, expected at least response and hours (24x7 or business)"
+        raise TermsError(msg)
+
+    def length(key: str) -> int | None:
+        return None if given.get(key) is None else parse_duration(given[key])
+
+    share = parse_percent(given.get("escalate_at", "75%"))
+    check_share(share)
+    return Target(
+        response_us=parse_duration(given["response"]),
+        resolution_us=length("resolution"),
+        hours=Served(given["hours"]),
+        escalate_at=share,
+        level_2_after_us=length("level_2_after"),
+        level_3_after_us=length("level_3_after"),
+    )
+
+
+def check_share(share: Fraction) -> None:
+    """A share of the resolution time at which level 2 is reached: some of it, at most all."""
+    if not share:
+        raise TermsError("escalate_at is 0%: level 2 would come before the incident; write a share such as 75%")
+
+
+def _read_levels(written: object) -> dict[int, Level]:
+    """Levels by number; one that is not written is the agreement's."""
+    given = _keyed(written, tuple(map(str, LEVELS)), "a level")
+    return {**AGREED_LEVELS, **{int(number): _read_level(level) for number, level in given.items()}}
+
+
+def _read_level(written: object) -> Level:
+    given = _keyed(written, ("owners", "channels"), "a key of a level")
+    owners, channels = given.get("owners"), given.get("channels", ["log"])
+    for names in (owners, channels):
+        if not isinstance(names, list) or not names or not all(isinstance(name, str) and name for name in names):
+            msg = f"a level is {written!r}, expected owners and channels, each a list of names"
+            raise TermsError(msg)
+    assert isinstance(owners, list), "checked above"
+    return Level(owners=tuple(owners), channels=tuple(channels))
+
+
+def _keyed(written: object, known: tuple[str, ...], what: str) -> dict[str, Any]:
+    if not isinstance(written, dict):
+        msg = f"{written!r} is no mapping by {', '.join(known)}"
+        raise TermsError(msg)
+    for key in written:
+        if key not in known:
+            msg = f"{key!r} is not {what}; there are {', '.join(known)}"
+            raise TermsError(msg)
+    return written
 
 
 def _whole_days(value: object) -> int:

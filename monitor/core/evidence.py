@@ -13,6 +13,7 @@ from typing import NamedTuple
 
 from monitor.core.check import CheckList, list_in_force
 from monitor.core.run import Outcome, OutcomeSpan, Run, StatedSpan
+from monitor.core.segment import Piece
 from monitor.core.span import Span, subtract
 
 _RUN_FIRST = 0
@@ -47,20 +48,52 @@ def stated_item(stated: StatedSpan, annulled: Sequence[Span] = ()) -> Item:
     return Item(stated.start_us, _STATED_SECOND, stated.end_us, outcome, tuple(annulled))
 
 
+def piece_item(piece: Piece) -> Item:
+    """The item of a piece that a sealed hour left of its runs. What was annulled is no part of it: its runs went only
+    when the pieces said what they say by all decisions, and none is made on them since.
+    """
+    outcome = None if piece.outcome is Outcome.INCONCLUSIVE else piece.outcome
+    return Item(piece.start_us, _RUN_FIRST, piece.end_us, outcome)
+
+
+def pieces(runs: Iterable[Run], lists: Sequence[CheckList], annulled: Sequence[Span] = ()) -> list[Piece]:
+    """What the runs of one source and hour said, without those of any other hour: what is left of them for ever.
+
+    Put together, the pieces of successive hours say what all the runs said: each ends at the next one's start.
+    """
+    found: list[Piece] = []
+    for run in runs:
+        item = run_item(run, lists, annulled)
+        outcome = Outcome.INCONCLUSIVE if item.outcome is None else item.outcome
+        last = found[-1] if found else None
+        if last is not None and last.end_us >= run.start_us:
+            if last.outcome is outcome and last.start_us < last.end_us:
+                found[-1] = last._replace(end_us=item.end_us)
+                continue
+            found[-1] = last._replace(end_us=run.start_us)
+        elif last is not None and last.outcome is outcome is Outcome.INCONCLUSIVE:
+            continue
+        found.append(Piece(run.start_us, item.end_us, outcome, run if outcome is Outcome.FAIL else None))
+    return found
+
+
 def outcome_spans(
     runs: Iterable[Run],
     stated: Iterable[StatedSpan],
     lists: Sequence[CheckList],
     annulled: Sequence[Span] = (),
+    kept: Iterable[Piece] = (),
 ) -> Iterator[OutcomeSpan]:
     """Maximal spans of pass and fail of one source, in order; silence is what lies between them.
 
-    `runs` and `stated` come ordered by start; both may be long, they are read once. `lists` are the service's check
-    lists ordered by their instants, `annulled` the source's annulled spans.
+    `runs`, `stated` and `kept` come ordered by start; they may be long and are read once. `lists` are the service's
+    check lists ordered by their instants, `annulled` the source's annulled spans, `kept` the pieces of hours whose
+    runs have gone.
     """
     run_items = (run_item(run, lists, annulled) for run in runs)
+    kept_items = (piece_item(piece) for piece in kept)
     stated_items = (stated_item(span, annulled) for span in stated)
-    items = heapq.merge(run_items, stated_items, key=lambda item: (item.start_us, item.rank))
+    items = heapq.merge(run_items, kept_items, stated_items, key=lambda item: (item.start_us, item.rank))
     return merged(_pieces(_governing(items)))
 
 

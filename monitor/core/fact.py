@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 from monitor.core.check import CheckList
+from monitor.core.incident_fact import Delivery, Incident
 from monitor.core.span import Span
 from monitor.core.terms import Fee
 
@@ -196,6 +197,19 @@ class Claim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class CreditApplied:
+    """The granted credit of a month was set off against an invoice, named in `invoice` (CONTRACT 5.2)."""
+
+    TYPE: ClassVar[str] = "credit_applied"
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int
+    by: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TermsAdopted:
     """A version of a contract's terms in its written form, effective from an instant, agreed by both parties."""
 
@@ -265,6 +279,20 @@ class Close:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Sealed:
+    """The runs stamped in an hour (UTC) were sealed: `root` is the Merkle root over the leaves of `segments` segments
+    with `runs` runs in all, in the order of their services and numbers. An hour is sealed again when runs come late.
+    """
+
+    TYPE: ClassVar[str] = "sealed"
+    hour_us: int
+    segments: int
+    runs: int
+    root: str
+    at_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClockStep:
     """The wall clock was seen to step by `delta_us` against the time base."""
 
@@ -323,6 +351,17 @@ class LossAccepted:
     note: str | None = None
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalErased:
+    """The personal data that entries refer to as `of` is erased; the reference stays, and says nothing any more."""
+
+    TYPE: ClassVar[str] = "erasure"
+    of: str
+    at_us: int
+    by: str | None = None
+    note: str | None = None
+
+
 Fact = (
     ChecksAdopted
     | Maintenance
@@ -334,13 +373,18 @@ Fact = (
     | Adjudication
     | Annulment
     | Claim
+    | CreditApplied
     | TermsAdopted
     | Subscribed
     | Retired
     | Outage
     | Close
+    | Sealed
     | ClockStep
+    | Incident
+    | Delivery
     | KeyAdopted
     | CheckpointSigned
     | LossAccepted
+    | PersonalErased
 )

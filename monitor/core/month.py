@@ -109,22 +109,27 @@ def why_not_closed(figures: Figures, now_us: int) -> str | None:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Claims:
-    """When a month's credit was claimed, from when a claim is late (exclusive), and whether the month is closed."""
+    """When a month's credit was claimed, from when a claim is late (exclusive), whether the month is closed, and
+    whether its credit was set off against an invoice.
+    """
 
     filed_us: tuple[int, ...]
     deadline_us: int
     final: bool = False
+    applied: bool = False
 
 
 def claim_status(figures: Figures, claims: Claims, now_us: int) -> tuple[ClaimStatus, int | None]:
     """Where the claim of a month stands at `now_us`, and when it was filed (CONTRACT 2.7).
 
-    A claim in time is filed until the month closes; the close answers it: granted, or refused where nothing is owed.
+    A claim in time is filed until the month closes; the close answers it: granted, or refused where nothing is owed. A
+    granted one is applied once its credit was set off against an invoice.
     """
     filed_us = min((at for at in claims.filed_us if at < claims.deadline_us), default=None)
     owed = figures.credit.percent > 0
     if filed_us is not None:
-        answer = ClaimStatus.GRANTED if owed else ClaimStatus.REFUSED
+        granted = ClaimStatus.APPLIED if claims.applied else ClaimStatus.GRANTED
+        answer = granted if owed else ClaimStatus.REFUSED
         return (answer if claims.final else ClaimStatus.FILED), filed_us
     if not owed:
         return ClaimStatus.NONE, None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from monitor.core.calendar import Hours
 from monitor.core.instant import DAY_US, HOUR_US
+from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 
 HUNDRED = Fraction(100)
 CURRENCY_UNITS = {"IDR": Decimal(1), "JPY": Decimal(1), "KRW": Decimal(1), "VND": Decimal(1)}
@@ -40,6 +41,7 @@ class Tier:
 class Terms:
     """One version of an agreement's terms, in force from `effective_from_us`.
 
+    `priorities` are the targets of incidents, `levels` whom an escalation is addressed to (CONTRACT 2.1, 4.2).
     Percentages are exact fractions of 100. `tiers` are ordered from the highest `below` to the lowest. `zone` is the
     IANA name of the contract's time zone. `grace_us` is how long after a month's end it may close.
     """
@@ -57,6 +59,8 @@ class Terms:
     hours: Hours = field(default_factory=Hours)
     holidays: str = "id"
     collective_leave: bool = False
+    priorities: Mapping[Priority, Target] = field(default_factory=lambda: AGREED_TARGETS)
+    levels: Mapping[int, Level] = field(default_factory=lambda: AGREED_LEVELS)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

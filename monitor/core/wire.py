@@ -17,7 +17,18 @@ from monitor.core import fact as facts
 from monitor.core.check import Check, CheckList, Network
 from monitor.core.checkpoint import NoteError, read_checkpoint, read_note, read_public_key
 from monitor.core.fact import ExclusionReason, Fact, KeyReason, Ruling
+from monitor.core.incident_fact import (
+    NEEDED,
+    Attachment,
+    Cause,
+    Delivery,
+    EscalationReason,
+    Incident,
+    IncidentEvent,
+)
 from monitor.core.instant import SECOND_US, InstantError, format_instant_us, parse_instant
+from monitor.core.personal import REFERENCE
+from monitor.core.priority import LEVELS, ClockName, Priority
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS, Origin, Outcome, Run, StatedSpan
 from monitor.core.terms import Fee
 
@@ -201,6 +212,31 @@ def _checks(value: object) -> tuple[Check, ...]:
     return found
 
 
+def _texts(value: object) -> dict[str, str]:
+    if not isinstance(value, dict):
+        raise _wrong(value, "an object of texts")
+    return {_identifier(name): _text(text) for name, text in value.items()}
+
+
+def _attachments(value: object) -> tuple[Attachment, ...]:
+    if not isinstance(value, list):
+        raise _wrong(value, "a list of attachments")
+    return tuple(_read_fields(_ATTACHMENT, item, Attachment) for item in value)
+
+
+def _level(value: object) -> int:
+    if value not in LEVELS or isinstance(value, bool):
+        raise _wrong(value, "a level: " + ", ".join(map(str, LEVELS)))
+    return _count(value)
+
+
+def _reference(value: object) -> str:
+    text = _text(value)
+    if not REFERENCE.fullmatch(text):
+        raise _wrong(value, "a reference to personal data: personal: and 64 hexadecimal digits")
+    return text
+
+
 def _noted(read: Callable[[str], object]) -> Form:
     """A text in one of the formats of `core.checkpoint`, kept as it is."""
 
@@ -226,6 +262,11 @@ def _optional(form: Form) -> Form:
     )
 
 
+def _or_empty(form: Form, empty: object) -> Form:
+    """A list or an object that may be null: it is empty then."""
+    return Form(lambda value: empty if value is None else form.read(value), form.write)
+
+
 TEXT = Form(_text, _same)
 ID = Form(_identifier, _same)
 IDS = Form(_identifiers, list)
@@ -241,9 +282,20 @@ OUTCOME = _choice(Outcome)
 ORIGIN = _choice(Origin)
 EXCLUSION_REASON = _choice(ExclusionReason)
 RULING = _choice(Ruling)
+TEXTS = Form(_texts, dict)
+LEVEL = Form(_level, _same)
+
+_ATTACHMENT = (
+    Field("name", "name", TEXT),
+    Field("media_type", "media_type", TEXT),
+    Field("bytes", "size_bytes", COUNT),
+    Field("digest", "digest", TEXT),
+)
+ATTACHMENTS = Form(_attachments, lambda attached: [_write_fields(_ATTACHMENT, one) for one in attached])
 KEY_REASON = _choice(KeyReason)
 PUBLIC_KEY = _noted(read_public_key)
 NOTE = _noted(read_note)
+PERSONAL = Form(_reference, _same)
 CHECKPOINT = _noted(read_checkpoint)
 
 _CHECK = (
@@ -323,6 +375,14 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
     ),
     facts.Annulment: (Field("id", "id", ID), *_SOURCE, _START, _END, _AT, _BY, _NOTE),
     facts.Claim: (Field("partner", "partner", ID), _SERVICE, Field("month", "month", MONTH), _AT, _BY),
+    facts.CreditApplied: (
+        Field("partner", "partner", ID),
+        _SERVICE,
+        Field("month", "month", MONTH),
+        Field("invoice", "invoice", TEXT),
+        _AT,
+        _BY,
+    ),
     facts.TermsAdopted: (
         Field("contract", "contract", ID),
         Field("effective_from", "effective_from_us", INSTANT),
@@ -358,10 +418,50 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         Field("reason", "reason", _optional(TEXT), None),
         Field("credit_delta", "credit_delta", _optional(TEXT), None),
     ),
+    facts.Sealed: (
+        Field("hour", "hour_us", INSTANT),
+        Field("segments", "segments", COUNT),
+        Field("runs", "runs", COUNT),
+        Field("root", "root", TEXT),
+        _AT,
+    ),
     facts.ClockStep: (
         _AT,
         Field("delta_us", "delta_us", INTEGER),
         Field("location", "location", _optional(ID), None),
+    ),
+    Incident: (
+        Field("id", "id", ID),
+        Field("event", "event", _choice(IncidentEvent)),
+        _AT,
+        Field("service", "service", _optional(ID), None),
+        Field("priority", "priority", _optional(_choice(Priority)), None),
+        Field("partner", "partner", _optional(ID), None),
+        Field("cause", "cause", _optional(_choice(Cause)), None),
+        Field("outage", "outage", _optional(ID), None),
+        Field("found", "found_us", _optional(INSTANT), None),
+        Field("summary", "summary", _optional(TEXT), None),
+        Field("channel", "channel", _optional(TEXT), None),
+        Field("reporter", "reporter", _optional(PERSONAL), None),
+        Field("pieces", "pieces", _or_empty(TEXTS, {}), {}),
+        Field("missing", "missing", _or_empty(IDS, ()), ()),
+        Field("attachments", "attachments", _or_empty(ATTACHMENTS, ()), ()),
+        Field("assignee", "assignee", _optional(TEXT), None),
+        Field("clock", "clock", _optional(_choice(ClockName)), None),
+        Field("level", "level", _optional(LEVEL), None),
+        Field("reason", "reason", _optional(_choice(EscalationReason)), None),
+        Field("due", "due_us", _optional(INSTANT), None),
+        Field("owners", "owners", _or_empty(IDS, ()), ()),
+        _BY,
+        _NOTE,
+    ),
+    Delivery: (
+        Field("key", "key", ID),
+        Field("kind", "kind", TEXT),
+        Field("channel", "channel", TEXT),
+        Field("to", "to", TEXT),
+        _AT,
+        Field("receipt", "receipt", _optional(TEXT), None),
     ),
     facts.KeyAdopted: (
         Field("key", "key", PUBLIC_KEY),
@@ -373,6 +473,7 @@ SHAPES: dict[type[Fact], tuple[Field, ...]] = {
         _NOTE,
     ),
     facts.CheckpointSigned: (_AT, Field("note", "note", CHECKPOINT)),
+    facts.PersonalErased: (Field("of", "of", PERSONAL), _AT, _BY, _NOTE),
     facts.LossAccepted: (
         _AT,
         Field("entries", "entries", COUNT),
@@ -441,6 +542,17 @@ def _check_order(fact: Fact) -> None:
     # A window that ends before it starts is recorded and does not qualify (CONTRACT 2.5.2); the verbs refuse it.
     if isinstance(fact, facts.Exclusion | facts.Adjudication | facts.Annulment):
         _ordered("start", fact.start_us, "end", fact.end_us)
+    if isinstance(fact, Incident):
+        _said(fact)
+
+
+def _said(fact: Incident) -> None:
+    """An event says what it is about."""
+    written = {field.attribute: field.name for field in SHAPES[Incident]}
+    for attribute in NEEDED.get(fact.event, ()):
+        if not getattr(fact, attribute):
+            msg = f'field "{written[attribute]}" is missing: an incident is not {fact.event.value} without it'
+            raise FactError(msg)
 
 
 def _ordered(first: str, first_us: int, last: str, last_us: int) -> None:
@@ -494,6 +606,8 @@ def _write_fields(fields: tuple[Field, ...], value: object) -> dict[str, Any]:
     for field in fields:
         held = getattr(value, field.attribute)
         if held is None and field.default is None and field.name not in {"partners", "agreed_by"}:
+            continue
+        if not held and field.default in ((), {}):
             continue
         written[field.name] = field.form.write(held)
     return written

@@ -14,15 +14,16 @@ import structlog
 
 from monitor.core.agreement import adopted
 from monitor.core.exclusion import Excluded, excluded_for
-from monitor.core.fact import Annulment, ChecksAdopted, Fact, Outage, Reversal
+from monitor.core.fact import Annulment, ChecksAdopted, ClockStep, Fact, Outage, Reversal
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Origin, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.terms import Agreements, Terms
 from monitor.detector.counts import CheckCounts, read_counts, write_counts
+from monitor.detector.incidents import IncidentWatch
 from monitor.detector.watch import Watch, excluded_for_all, outage_id
 from monitor.ledger.evidence import ALWAYS, Evidence, rebuild, rederive
-from monitor.storage import Committed, SpanChange, Store, Unit
+from monitor.storage import Committed, OutboxRow, SpanChange, Store, Unit
 from monitor.telemetry.snapshot import ServiceTotals
 
 __all__ = ["CheckCounts", "Detector", "DetectorStats", "Watch", "outage_id"]
@@ -55,11 +56,13 @@ class Detector:
 
     Both are called where the store is spoken to; the figures may be read from anywhere. `configured` are the agreements
     that apply where none are adopted; `allowance_us` is how long a service's evidence from elsewhere may be under way.
+    Without `incidents` none are opened and none escalate.
     """
 
     store: Store
     configured: Agreements
     allowance_us: Mapping[str, int] = field(default_factory=dict)
+    incidents: IncidentWatch | None = None
     stats: DetectorStats = field(default_factory=DetectorStats)
     watches: dict[str, Watch] = field(default_factory=dict)
     counts: dict[SourceKey, CheckCounts] = field(default_factory=dict)
@@ -86,7 +89,11 @@ class Detector:
         self._saved_us = at_us
         self._read_agreements(evidence)
         self.watches = self._watches(evidence, at_us)
-        self.store.commit(Unit(recorded_at_us=at_us, marks=self.marks()))
+        if self.incidents is not None:
+            self.incidents.open(self.store)
+        # By a clock that was put back while nobody looked.
+        facts = [fact for watch in self.watches.values() for fact in watch.rewind(at_us, at_us)]
+        self.store.commit(Unit(recorded_at_us=at_us, facts=facts, marks=self.marks()))
 
     def take(self, committed: Committed | None, at_us: int, open_since: Mapping[str, int]) -> Unit | None:
         """What follows from a committed unit, or from the passing of time alone (None): to be written before the next.
@@ -106,6 +113,10 @@ class Detector:
             return None
         self.stats.evaluated_us = at_us
         return unit
+
+    def forget(self) -> None:
+        """What was found may not be what stands: begin at the next turn where the record says."""
+        self._evidence = None
 
     def marks(self) -> dict[str, Any]:
         """Everything that is kept over restarts, as it stands."""
@@ -129,7 +140,14 @@ class Detector:
             changes = tuple(change for change in evidence.apply(committed) if change.deleted or change.written)
             news = {run.service for run in committed.fresh} | {change.source.service for change in changes}
             self._note(evidence, committed)
+        rewound = self._rewound(committed, at_us)
         facts, marks = self._settle(evidence, news, at_us, open_since)
+        facts[:0] = rewound
+        outbox: list[OutboxRow] = []
+        if self.incidents is not None:
+            followed, outbox = self.incidents.turn(self.watches, facts, at_us, evidence.book, self._agreements)
+            facts += followed
+            marks |= self.incidents.paces.marks(at_us)
         if changes:
             marks[CURSOR_MARK] = self._cursor()
         if at_us - self._saved_us >= SAVE_US:
@@ -137,15 +155,25 @@ class Detector:
             marks |= self.marks()
         if not (changes or facts or marks):
             return None
-        return Unit(recorded_at_us=at_us, facts=facts, spans=changes, marks=marks)
+        return Unit(recorded_at_us=at_us, facts=facts, spans=changes, marks=marks, outbox=outbox)
+
+    def _rewound(self, committed: Committed | None, at_us: int) -> list[Fact]:
+        """The outages that end because the clock was put back; their time is judged again from there."""
+        steps = [entry.fact for entry in committed.entries if isinstance(entry.fact, ClockStep)] if committed else []
+        back = [step.at_us for step in steps if step.delta_us < 0]
+        return [fact for to_us in back for watch in self.watches.values() for fact in watch.rewind(to_us, at_us)]
 
     def _note(self, evidence: Evidence, committed: Committed) -> None:
         """Count the runs of a unit, and take in what its decisions change."""
         for run in committed.fresh:
             self._count(run)
+            if self.incidents is not None:
+                self.incidents.paces.take(run)
         self._arrival, self._seq = max(self._arrival, committed.last_arrival), committed.head.seq
         if any(not isinstance(entry.fact, Outage) for entry in committed.entries):
             self._read_agreements(evidence)
+        if self.incidents is not None:
+            self.incidents.take(committed.entries)
         for entry in committed.entries:
             if isinstance(entry.fact, ChecksAdopted) and entry.fact.list.service not in self.watches:
                 service = entry.fact.list.service

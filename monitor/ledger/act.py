@@ -57,6 +57,7 @@ def prepare(store: Reader, basis: Basis, order: Order) -> tuple[Unit | None, Don
         facts=decided.facts,
         origin=Origin.OWN,
         spans=Evidence(store).apply(Committed(head=head, entries=entries)),
+        outbox=decided.outbox,
         expected_head=head,
     )
     return unit, Done(entries=entries, remarks=decided.remarks)

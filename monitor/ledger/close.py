@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
+from monitor.core.availability import floor_text
 from monitor.core.calendar import Month, month_of
 from monitor.core.fact import (
     Adjudication,
@@ -22,9 +23,11 @@ from monitor.core.fact import (
     Notice,
     Reversal,
 )
+from monitor.core.incident_fact import Incident
 from monitor.core.month import why_not_closed
 from monitor.core.span import Span
 from monitor.ledger.ground import Ground, contract_zone, ground_now, inputs_of
+from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.month import Months, closed_grounds
 
 
@@ -76,8 +79,7 @@ def restate(
     entry, last = closes[-1]
     before = months.ground(month, partner, service)
     assert before is not None, "a closed month has its ground"
-    # The terms, fee and names stay those of the first close: a restatement corrects facts, not the agreement.
-    ground = replace(before, record=months.record, arrival=None, issued_us=None, restates=None, version=0)
+    ground = _as_it_stands(months, before)
     if not reason.strip():
         return _not(ground, "a restatement needs its reason")
     figures = months.figures_of(ground)
@@ -89,7 +91,7 @@ def restate(
         ground,
         restates={"version": last.version, "reason": reason, "by": by, "credit_delta": format(delta, "f")},
     )
-    changes = [e.seq for e in months.record.entries if e.seq > entry.seq and is_decision(e.fact)]
+    changes = [e.seq for e in months.record.entries if e.seq > entry.seq and _changes(months, e.fact, ground)]
     return _issue(months, ground, by=by, tz_version=tz_version, version=last.version + 1, changes=changes)
 
 
@@ -106,6 +108,8 @@ def _issue(
     issued = replace(ground, version=version, issued_us=months.now_us, arrival=arrival)
     statement = months.statement(issued)
     inputs = inputs_of(ground, tz_version=tz_version, arrival=arrival)
+    if statement.document["incidents"]:
+        inputs["incidents"] = statement.document["incidents"]
     restates = ground.restates or {}
     fact = Close(
         partner=ground.partner,
@@ -138,7 +142,8 @@ def is_decision(fact: Fact) -> bool:
         | Reversal
         | Adjudication
         | Annulment
-        | ChecksAdopted,
+        | ChecksAdopted
+        | Incident,
     )
 
 
@@ -182,6 +187,49 @@ def touched_months(months: Months, decided: Sequence[Fact]) -> list[str]:
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Proposed:
+    """A closed month whose figures the ledger would now give otherwise: what a restatement of it would change."""
+
+    statement: str
+    version: int
+    availability: tuple[str, str]
+    credit_delta: str
+
+
+def proposed(months: Months) -> list[Proposed]:
+    """The restatements that decisions and late evidence since the closes have opened (CONTRACT 2.7), by month."""
+    found: list[Proposed] = []
+    for closed in sorted(closed_grounds(months.record), key=lambda g: (g.month, g.partner, g.service)):
+        issued = months.figures_of(closed)
+        now = months.figures_of(_as_it_stands(months, closed))
+        if issued.account != replace(now.account, as_of_us=issued.account.as_of_us):
+            found.append(
+                Proposed(
+                    statement=f"{closed.month}/{closed.partner}/{closed.service}",
+                    version=closed.version,
+                    availability=(floor_text(issued.availability), floor_text(now.availability)),
+                    credit_delta=format(now.credit.amount - issued.credit.amount, "f"),
+                ),
+            )
+    return found
+
+
+def _as_it_stands(months: Months, closed: Ground) -> Ground:
+    """A closed month on the ledger as it now stands. Terms, fee and names stay those of the first close: a restatement
+    corrects facts, not the agreement.
+    """
+    now = replace(closed, record=months.record, arrival=None, issued_us=None, restates=None, version=0, digest=None)
+    return replace(now, incidents=None)
+
+
+def _changes(months: Months, fact: Fact, ground: Ground) -> bool:
+    """Whether a fact recorded since a close can have changed its month."""
+    if isinstance(fact, ChecksAdopted):
+        return fact.list.service == ground.service and fact.at_us < ground.period.end_us
+    return is_decision(fact) and _concerns(months, fact, ground)
+
+
 def _concerns(months: Months, fact: Fact, ground: Ground) -> bool:
     reached = reach(months, fact)
     if reached is None:
@@ -205,5 +253,17 @@ def reach(months: Months, fact: Fact) -> tuple[Span, Sequence[str], Sequence[str
         case Reversal():
             undone = book.decision(fact.of)
             return None if undone is None else reach(months, undone)
+        case Incident():
+            return _reach_of_incident(months, fact)
         case _:
             return None
+
+
+def _reach_of_incident(months: Months, fact: Incident) -> tuple[Span, Sequence[str], Sequence[str] | None] | None:
+    """An event moves the clocks of the partners that reported the incident, from its instant on."""
+    at = Span(fact.at_us, fact.at_us + 1)
+    if fact.service is not None:
+        return None if fact.partner is None else (at, (fact.service,), (fact.partner,))
+    state = IncidentBook.of(months.record.entries).states.get(fact.id)
+    partners = {fact.partner, *(state.partners if state is not None else ())} - {None}
+    return (at, (state.service,), sorted(map(str, partners))) if state is not None and partners else None

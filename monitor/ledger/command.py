@@ -14,6 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.core.fact import ExclusionReason, Ruling
+from monitor.ledger.incidents_command import INCIDENT_COMMANDS, IncidentCommand
 
 
 class CommandError(ValueError):
@@ -131,6 +132,17 @@ class FileClaim:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ApplyCredit:
+    """The granted credit of a month was set off against an invoice; None means now."""
+
+    partner: str
+    service: str
+    month: str
+    invoice: str
+    at_us: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CloseMonth:
     """Close a month for one partner and service, or (with `restate_reason`) make its next version."""
 
@@ -150,7 +162,9 @@ Command = (
     | Adjudicate
     | Annul
     | FileClaim
+    | ApplyCredit
     | CloseMonth
+    | IncidentCommand
 )
 
 COMMANDS: dict[str, type[Command]] = {
@@ -163,7 +177,9 @@ COMMANDS: dict[str, type[Command]] = {
     "adjudicate": Adjudicate,
     "annul": Annul,
     "claim file": FileClaim,
+    "claim apply": ApplyCredit,
     "close": CloseMonth,
+    **INCIDENT_COMMANDS,
 }
 _VERBS = {shape: verb for verb, shape in COMMANDS.items()}
 

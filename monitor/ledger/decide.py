@@ -14,7 +14,9 @@ from monitor.core.availability import floor_text
 from monitor.core.calendar import Month, MonthError
 from monitor.core.exclusion import Window
 from monitor.core.fact import ExclusionReason, Fact
+from monitor.core.incident import Illegal
 from monitor.core.instant import format_instant, format_seconds
+from monitor.core.month import ClaimStatus
 from monitor.core.span import Span, intersect, measure_us
 from monitor.core.verdict import Verdict
 from monitor.ledger.close import Closed, close, restate, touched_months
@@ -22,6 +24,7 @@ from monitor.ledger.command import (
     Adjudicate,
     AnnounceMaintenance,
     Annul,
+    ApplyCredit,
     CancelMaintenance,
     CloseMonth,
     Command,
@@ -33,16 +36,23 @@ from monitor.ledger.command import (
     Reverse,
 )
 from monitor.ledger.ground import Ground
+from monitor.ledger.incidents_command import IncidentCommand, OpenIncident
+from monitor.ledger.incidents_decide import decide_incident
 from monitor.ledger.month import Months
 from monitor.ledger.recurrence import RecurrenceError, expand
+from monitor.storage import OutboxRow
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Decided:
-    """The facts to record, in order, and remarks for whoever decided: what will not qualify and why."""
+    """The facts to record, in order, and remarks for whoever decided: what will not qualify and why.
+
+    `outbox` are the messages they call for, in the same transaction.
+    """
 
     facts: tuple[Fact, ...]
     remarks: tuple[str, ...] = ()
+    outbox: tuple[OutboxRow, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,8 +129,21 @@ class _Desk:
                 return self.annul(command)
             case FileClaim():
                 return self.claim(command)
+            case ApplyCredit():
+                return self.apply_credit(command)
             case CloseMonth():
                 return self.close(command)
+            case _:
+                return self.incident(command)
+
+    def incident(self, command: IncidentCommand) -> Decided:
+        if isinstance(command, OpenIncident):
+            self.services((command.service,))
+            self.partners(None if command.partner is None else (command.partner,))
+        decided = decide_incident(self.months, command, by=self.by)
+        if isinstance(decided, Illegal):
+            raise _refuse(decided.reason)
+        return Decided(facts=decided.facts, remarks=decided.remarks, outbox=decided.outbox)
 
     def announce(self, command: AnnounceMaintenance) -> Decided:
         first = self.span(command.start_us, command.end_us)
@@ -148,7 +171,7 @@ class _Desk:
                 evidence=command.evidence,
             )
             decided += [window, *(self.notice(window, notified) for notified in command.notified)]
-            remarks += self.short_notice(window)
+            remarks += self.short_notice(window, command.notified)
         return Decided(facts=tuple(decided), remarks=tuple(remarks))
 
     def recurring(self, rule: str, first: Span) -> tuple[Span, ...]:
@@ -160,15 +183,17 @@ class _Desk:
         except RecurrenceError as error:
             raise _refuse(str(error)) from error
 
-    def short_notice(self, window: facts.Maintenance) -> Iterable[str]:
+    def short_notice(self, window: facts.Maintenance, notified: Sequence[Notified]) -> Iterable[str]:
         """Which partners cannot have their notice in time any more, unless it was given before."""
+        told_us = {told.partner: told.at_us for told in notified}
         agreements = self.months.record.agreements
         for partner, service in agreements.pairs():
             covered = window.partners is None or partner in window.partners
             if service not in window.services or not covered:
                 continue
             needed_us = self.notice_needed_us(partner, service, window.start_us)
-            if needed_us is not None and window.start_us - self.now_us < needed_us:
+            latest_us = min(self.now_us, told_us.get(partner, self.now_us))
+            if needed_us is not None and window.start_us - latest_us < needed_us:
                 left = format_seconds(max(0, window.start_us - self.now_us))
                 yield (
                     f"{window.id}, {partner}: {left} s remain before its start, {format_seconds(needed_us)} s of "
@@ -247,6 +272,9 @@ class _Desk:
         if self.book.decision(command.of) is None:
             windows = " (a window is cancelled or finished instead)" if command.of in self.book.windows else ""
             raise _refuse(f"there is no exclusion, adjudication or annulment {command.of}{windows}")
+        if command.of in self.book.annulments:
+            undone = self.book.annulments[command.of].fact
+            self.retained(undone.service, undone.span)
         return Decided(facts=(facts.Reversal(of=command.of, at_us=self.now_us, by=self.by, note=command.note),))
 
     def adjudicate(self, command: Adjudicate) -> Decided:
@@ -287,6 +315,7 @@ class _Desk:
             raise _refuse(
                 f"{command.service} has no evidence of {command.check} at {command.location}; there is {known}",
             )
+        self.retained(command.service, span)
         annulment = facts.Annulment(
             id=self.free_id("a", command.id),
             service=command.service,
@@ -299,6 +328,13 @@ class _Desk:
             note=command.note,
         )
         return Decided(facts=(annulment,))
+
+    def retained(self, service: str, span: Span) -> None:
+        """An annulment speaks of runs: those that have expired can neither be voided nor be given back."""
+        for held in self.months.reader.segments(service, within=span, hot=False, bodies=False):
+            if held.expired:
+                hour = format_instant(held.segment.key.hour_us)
+                raise _refuse(f"the runs of {service} stamped in the hour from {hour} have expired")
 
     def claim(self, command: FileClaim) -> Decided:
         at_us = self.now_us if command.at_us is None else command.at_us
@@ -326,6 +362,30 @@ class _Desk:
         if ground.version and not figures.credit.percent:
             share = floor_text(figures.availability)
             raise _refuse(f"{command.month} closed at {share} %: no tier applies, nothing is owed")
+
+    def apply_credit(self, command: ApplyCredit) -> Decided:
+        at_us = self.now_us if command.at_us is None else command.at_us
+        month = self.month(command.month)
+        self.told(command.invoice, "a credit is set off against an invoice: name it")
+        if at_us > self.now_us:
+            raise _refuse(f"an invoice at {format_instant(at_us)} lies in the future")
+        ground = self.months.ground(month, command.partner, command.service)
+        if ground is None:
+            raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
+        status = self.months.statement(ground).document["claim"]["status"]
+        if status == ClaimStatus.APPLIED:
+            raise _refuse(f"the credit of {month} was set off against {self.months.applied(ground)} already")
+        if status != ClaimStatus.GRANTED:
+            raise _refuse(f"the claim of {month} is {status}: only a granted one is set off, after the month's close")
+        applied = facts.CreditApplied(
+            partner=command.partner,
+            service=command.service,
+            month=str(month),
+            invoice=command.invoice,
+            at_us=at_us,
+            by=self.by,
+        )
+        return Decided(facts=(applied,))
 
     def close(self, command: CloseMonth) -> Decided:
         month = self.month(command.month)

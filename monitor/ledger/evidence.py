@@ -6,14 +6,16 @@ out always equals a rebuild from the runs: `rebuild` is the proof.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from monitor.core.check import CheckList
 from monitor.core.evidence import extend, merged, outcome_spans, run_item
 from monitor.core.exclusion import Book
 from monitor.core.fact import Annulment, ChecksAdopted, Reversal
+from monitor.core.instant import HOUR_US
 from monitor.core.run import OutcomeSpan, Run, SourceKey, StatedSpan
+from monitor.core.segment import Piece
 from monitor.core.span import Span
 from monitor.storage import Committed, Reader, SpanChange, Store
 
@@ -90,7 +92,10 @@ class Evidence:
             by_source.setdefault(run.source, []).append(run)
         appended: list[SpanChange] = []
         for source, runs in by_source.items():
-            self._by_service.setdefault(source.service, set()).add(source)
+            known = self._by_service.setdefault(source.service, set())
+            if source not in known:  # nothing of it stands in the store but these runs: nothing has to be read for it
+                known.add(source)
+                self._tails[source] = _Tail(ALWAYS.start_us, ALWAYS.start_us, [])
             runs.sort(key=lambda run: run.start_us)
             tail = self._tails.get(source)
             if tail is None or source in touched or not tail.precedes(runs[0].start_us):
@@ -106,6 +111,7 @@ class Evidence:
         settled so far: then the store is read again.
         """
         found: dict[SourceKey, Sequence[OutcomeSpan]] = {}
+        self._load_all(service, from_us)
         for source in self._by_service.get(service, ()):
             tail = self._tail(source, from_us)
             self._reach_back(source, tail, from_us)
@@ -114,6 +120,14 @@ class Evidence:
             tail.kept_from_us = from_us
             found[source] = tail.spans
         return found
+
+    def _load_all(self, service: str, from_us: int) -> None:
+        """Read what is held of none of a service's sources yet at once: after a start that is all of them."""
+        if not self._by_service.get(service, set()).isdisjoint(self._tails):
+            return
+        for source, (newest_us, spans) in self.store.ends(service, from_us - 1).items():
+            newest = ALWAYS.start_us if newest_us is None else newest_us
+            self._tails[source] = _Tail(newest, from_us, spans)
 
     def _reach_back(self, source: SourceKey, tail: _Tail, from_us: int) -> None:
         """Read the spans before those that are held. A change still to be committed touches none of them."""
@@ -192,7 +206,12 @@ def rederive(
     before = store.run_before(source, within.start_us)
     after = store.run_after(source, within.end_us)
     stated = list(store.stated(source, ALWAYS))
+    reach_us = _reach_us(lists)
+    kept_from_us = min([within.start_us - reach_us, *([before.start_us] if before else [])])
+    kept = list(store.kept(source, Span(kept_from_us, after.start_us + 1 if after else ALWAYS.end_us)))
     from_us = before.start_us if before else min([within.start_us, *(s.start_us for s in stated)])
+    # Where the runs have gone, what they said reaches back to the start of its piece.
+    from_us = min([from_us, *(p.start_us for p in kept if p.start_us < within.start_us and p.end_us >= from_us)])
     to_us = after.start_us if after else ALWAYS.end_us
     region = Span(from_us, to_us)
     derived = outcome_spans(
@@ -200,16 +219,22 @@ def rederive(
         (span for span in stated if span.start_us >= from_us),
         lists,
         annulled,
+        (piece for piece in kept if from_us <= piece.start_us <= to_us),
     )
     inside = [piece for span in derived if (piece := _clip(span, region)) is not None]
     standing = store.spans_of(source, Span(from_us - 1, to_us + 1))
     left = [p for span in standing if (p := _clip(span, Span(ALWAYS.start_us, from_us))) is not None]
     right = [p for span in standing if (p := _clip(span, Span(to_us, ALWAYS.end_us))) is not None]
     whole = tuple(merged([*left, *inside, *right]))
-    kept = {span.start_us for span in whole}
-    gone = tuple(span.start_us for span in standing if span.start_us not in kept)
+    starts = {span.start_us for span in whole}
+    gone = tuple(span.start_us for span in standing if span.start_us not in starts)
     known = set(standing)
     return SpanChange(source=source, deleted=gone, written=tuple(span for span in whole if span not in known))
+
+
+def _reach_us(lists: Sequence[CheckList]) -> int:
+    """How long before its end a piece of an expired hour can begin, at most."""
+    return HOUR_US + max((entry.stale_after_us for entry in lists), default=0)
 
 
 def _clip(span: OutcomeSpan, to: Span) -> OutcomeSpan | None:
@@ -224,7 +249,8 @@ def derive(
     annulled: Sequence[Span],
 ) -> Iterable[OutcomeSpan]:
     """All spans of a source from its retained runs: the batch truth."""
-    return outcome_spans(reader.runs(source, ALWAYS), reader.stated(source, ALWAYS), lists, annulled)
+    runs, stated, kept = reader.runs(source, ALWAYS), reader.stated(source, ALWAYS), reader.kept(source, ALWAYS)
+    return outcome_spans(runs, stated, lists, annulled, kept)
 
 
 def reached_from_us(reader: Reader, service: str, at_us: int, lists: Sequence[CheckList]) -> int:
@@ -255,16 +281,18 @@ def derive_known(
     while True:
         runs = reader.runs_known(source, Span(from_us, within.end_us), arrival)
         reaching = (span for span in stated if span.start_us >= from_us)
-        derived = outcome_spans(runs, reaching, lists, annulled)
+        kept = list(reader.kept(source, Span(from_us - _reach_us(lists), within.end_us)))
+        left = (piece for piece in kept if piece.start_us >= from_us)
+        derived = outcome_spans(runs, reaching, lists, annulled, left)
         spans = [span for span in derived if Span(span.start_us, span.end_us).overlaps(within)]
         whole = not spans or spans[0].start_us - stale_us > from_us
-        if whole or not _has_before(reader, source, from_us, stated):
+        if whole or not _has_before(reader, source, from_us, [*stated, *kept]):
             return spans
         from_us -= within.start_us - from_us
 
 
-def _has_before(reader: Reader, source: SourceKey, at_us: int, stated: Iterable[StatedSpan]) -> bool:
-    return reader.run_before(source, at_us) is not None or any(span.start_us < at_us for span in stated)
+def _has_before(reader: Reader, source: SourceKey, at_us: int, beside: Iterable[StatedSpan | Piece]) -> bool:
+    return reader.run_before(source, at_us) is not None or any(span.start_us < at_us for span in beside)
 
 
 def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:
@@ -275,3 +303,21 @@ def rebuild(store: Store, sources: Iterable[SourceKey] | None = None) -> int:
     for source in chosen:
         store.rewrite_spans(source, derive(store, source, lists.get(source.service, ()), book.annulled(source)))
     return len(chosen)
+
+
+def differing(reader: Reader, *, progress: Callable[[int, int], None] | None = None) -> list[SourceKey]:
+    """The sources whose stored spans are not what a rebuild from the retained runs and pieces gives: there are none, or
+    somebody else changed them.
+    """
+    wrong = []
+    with reader.snapshot() as frozen:
+        entries = list(frozen.entries())
+        book, lists = Book.of(entries), check_lists(entry.fact for entry in entries)
+        sources = frozen.sources()
+        for number, source in enumerate(sources, 1):
+            derived = derive(frozen, source, lists.get(source.service, ()), book.annulled(source))
+            if list(derived) != frozen.spans_of(source, ALWAYS):
+                wrong.append(source)
+            if progress is not None:
+                progress(number, len(sources))
+    return wrong

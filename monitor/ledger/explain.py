@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import tzinfo
 
 from monitor.core.availability import Account, floor_text
 from monitor.core.credit import tier_of
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import Figures
+from monitor.core.span import Span
 from monitor.core.statement import digest_of
 from monitor.core.terms import percent_text
 from monitor.ledger.month import Statement
 
 
-def explain(statement: Statement, zone: tzinfo) -> list[str]:
-    """Each line one step; amounts exact, percentages floored to six places; the issued digest last, if there is one."""
+def explain(statement: Statement, zone: tzinfo, expired: Sequence[Span] = ()) -> list[str]:
+    """Each line one step; amounts exact, percentages floored to six places; the issued digest last, if there is one.
+
+    `expired` are the hours whose runs have gone.
+    """
     figures = statement.figures
     return [
         *_period(figures, zone),
+        *_expired(expired, zone),
         *_down(figures.account, zone),
         *_unknown(figures),
         *_credit(figures),
@@ -33,6 +38,12 @@ def _period(figures: Figures, zone: tzinfo) -> Iterator[str]:
     yield f"T = {start} to {end} = {format_seconds(account.total_us)} s (whole calendar month in {figures.terms.zone})"
     up, down, unknown = (format_seconds(us) for us in (account.up_us, account.observed_us, account.unknown_us))
     yield f"elapsed {format_seconds(account.elapsed_us)} s = up {up} + down {down} + unknown {unknown}"
+
+
+def _expired(hours: Sequence[Span], zone: tzinfo) -> Iterator[str]:
+    if hours:
+        first, last = format_instant(hours[0].start_us, zone), format_instant(hours[-1].end_us, zone)
+        yield f"the runs of {len(hours)} hours from {first} to {last} have expired: the sealed spans stand for them"
 
 
 def _down(account: Account, zone: tzinfo) -> Iterator[str]:
@@ -84,8 +95,19 @@ def _credit(figures: Figures) -> Iterator[str]:
         yield f"the worst case would earn {worst} %: unknown time must be adjudicated before the month closes"
 
 
+def matches_issued(statement: Statement) -> bool:
+    """Whether the statement as recomputed now has the digest its close entry recorded; true where none was issued."""
+    return statement.ground.digest is None or digest_of(statement.document) == statement.ground.digest
+
+
 def _issued(statement: Statement) -> Iterator[str]:
-    issued = statement.document["digest"]
-    if issued is not None:
-        matches = "matches" if digest_of(statement.document) == issued else "DOES NOT match"
-        yield f"recomputed digest {matches} the issued one: {issued}"
+    issued = statement.ground.digest
+    if issued is None:
+        yield "not issued: the month is not closed"
+    elif matches_issued(statement):
+        yield f"recomputed digest matches the one issued with version {statement.ground.version}: {issued}"
+    else:
+        yield (
+            f"recomputed digest DOES NOT match: issued with version {statement.ground.version} was {issued}, "
+            f"recomputed is {digest_of(statement.document)}"
+        )

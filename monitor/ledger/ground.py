@@ -24,7 +24,8 @@ from monitor.ledger.record import Basis, Record, record_of
 class Ground:
     """All that a month's figures and document need beside the evidence.
 
-    `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement.
+    `arrival` is the last run that had arrived (None: all that are there); `version` 0 is a provisional statement;
+    `digest` is what the close entry says of the statement it issued, `incidents` what it recorded of them.
     """
 
     month: Month
@@ -43,6 +44,8 @@ class Ground:
     arrival: int | None = None
     issued_us: int | None = None
     restates: Mapping[str, Any] | None = None
+    incidents: tuple[Mapping[str, Any], ...] | None = None
+    digest: str | None = None
 
 
 def ground_now(record: Record, basis: Basis, month: Month, partner: str, service: str) -> Ground | None:
@@ -122,6 +125,8 @@ def ground_of(record: Record, entry: Entry, close: Close, *, latest: bool) -> Gr
         arrival=inputs["arrival"],
         issued_us=close.at_us,
         restates=restates,
+        incidents=tuple(inputs.get("incidents", ())),
+        digest=close.digest,
     )
 
 

@@ -13,17 +13,24 @@ import hashlib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import orjson
 
 from monitor.core import fact as facts
+from monitor.core.agreement import read_terms
 from monitor.core.chain import canonical
 from monitor.core.fact import Fact
+from monitor.core.incident import Illegal, State, step
+from monitor.core.incident_fact import Delivery, Incident, IncidentEvent
 from monitor.core.instant import format_instant
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
+from monitor.core.segment import SegmentError, read_runs
+from monitor.core.terms import TermsError
 from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
+from monitor.ledger.carried import END, MARK, SEGMENT, as_imported, read_row, read_sealed
 from monitor.ledger.lines import MAX_LINE_BYTES, LineError, parse_line
-from monitor.storage import Reader
+from monitor.storage import Reader, SealedSegment, StoredRun
 
 FORMAT = "jaga-ledger/1"
 HEADER = {"type": "header", "format": FORMAT}
@@ -57,11 +64,15 @@ class ImportRefusedError(ValueError):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Item:
-    """A line's content: a fact, a run or a stated span; evidence that `counts` not is kept for dispute alone."""
+    """A line's content: a fact, a run, a stated span or a segment; what `counts` not is kept for dispute alone.
 
-    content: Fact | Run | StatedSpan
+    `place` is where a fact stood in its ledger, `stored` how a run stood in its store.
+    """
+
+    content: Fact | Run | StatedSpan | SealedSegment
     counts: bool = True
     place: Mapping[str, Any] | None = None
+    stored: StoredRun | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +90,7 @@ class Known:
     contents: set[bytes] = field(default_factory=set)
     ids: dict[tuple[object, ...], tuple[bytes, str]] = field(default_factory=dict)
     kinds: dict[str, str] = field(default_factory=dict)
+    incidents: dict[str, State] = field(default_factory=dict)
 
     @staticmethod
     def of(reader: Reader) -> Known:
@@ -88,6 +100,7 @@ class Known:
             # The stored form, not a new one: what is compared is what was sealed.
             stored = orjson.loads(entry.data)["fact"]
             known.add(entry.fact, content_digest(stored), f"entry {entry.seq} of the ledger")
+            known.follow(entry.fact)
         return known
 
     def add(self, fact: Fact, content: bytes, where: str) -> None:
@@ -98,6 +111,16 @@ class Known:
             self.ids.setdefault(key, (content, where))
         if isinstance(fact, _DECISIONS):
             self.kinds.setdefault(fact.id, fact.TYPE)
+
+    def follow(self, fact: Fact) -> str | None:
+        """Why an event of an incident cannot follow those before it; None where it can, or for any other fact."""
+        if not isinstance(fact, Incident):
+            return None
+        found = step(self.incidents.get(fact.id), fact)
+        if isinstance(found, Illegal):
+            return found.reason
+        self.incidents[fact.id] = found.state
+        return None
 
     def expect(self, written: Mapping[str, Any] | None) -> None:
         """A decision that could not be read: what refers to it is not wrong for that."""
@@ -122,6 +145,10 @@ def identity(fact: Fact) -> tuple[object, ...] | None:
             return ("decision", fact.id)
         case facts.Outage():
             return ("outage", fact.id, fact.end_us is None)
+        case Incident() if fact.event is IncidentEvent.OPENED:
+            return ("incident", fact.id)
+        case Delivery():
+            return ("delivery", fact.key)
         case facts.Close():
             return ("close", fact.partner, fact.service, fact.month, fact.version)
         case _:
@@ -141,16 +168,45 @@ def read_item(written: dict[str, Any]) -> Item:
         if not isinstance(counts, bool):
             msg = '"counts" is neither true nor false; false marks evidence that is kept for dispute alone'
             raise FactError(msg)
-        return Item(
-            content=read_run(written, origin=Origin.IMPORTED) if kind == "run" else read_spans(written), counts=counts
-        )
+        stored = written.pop("stored", None) if kind == "run" else None
+        if kind == "spans":
+            return Item(content=read_spans(written), counts=counts)
+        run = read_run(written, origin=Origin.IMPORTED)
+        return Item(content=run, counts=counts, stored=None if stored is None else read_row(run, stored))
+    if kind == SEGMENT:
+        return Item(content=read_sealed(written))
     place = written.pop("entry", None)
     try:
-        return Item(content=read_fact(written), place=None if place is None else read_place(place))
+        fact = read_fact(written)
+        _check_terms(fact)
+        return Item(content=fact, place=None if place is None else read_place(place))
     except FactError as error:
         if "type" not in written:
             raise FactError('field "type" is missing') from error
         raise
+
+
+def imported_runs(sealed: SealedSegment) -> list[Run]:
+    """The runs of a segment as a plain import takes them, none once they expired; FactError where they are none."""
+    if sealed.expired:
+        return []
+    try:
+        return [as_imported(held.run) for held in read_runs(sealed.segment)]
+    except SegmentError as error:
+        raise FactError(str(error)) from error
+
+
+def _check_terms(fact: Fact) -> None:
+    """Refuse terms that no month could be judged by: once on record they could not be taken back."""
+    if not isinstance(fact, facts.TermsAdopted):
+        return
+    try:
+        ZoneInfo(read_terms(fact.contract, fact.effective_from_us, fact.terms).zone)
+    except TermsError as error:
+        raise FactError(str(error)) from error
+    except (ZoneInfoNotFoundError, ValueError, OSError) as error:
+        zone = fact.terms.get("timezone")
+        raise FactError(f"terms of {fact.contract}: {zone!r} is no time zone such as Asia/Jakarta") from error
 
 
 def numbered(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -188,6 +244,7 @@ class Incoming:
         self.evidence = 0
         self.placed = 0
         self.formerly_disputed = 0
+        self.expired = 0
         self.sources: set[SourceKey] = set()
         self._known = known
         self._now_us = now_us
@@ -230,7 +287,12 @@ class Incoming:
         if not self._header:
             self._header = True  # told once
             self._problem(number, f"comes before the header; the first line is {_shown(HEADER)}")
+        if written.get("type") in [MARK, END]:
+            return  # of the store it comes from: for a move alone
         item = read_item(written)
+        if isinstance(item.content, SealedSegment):
+            self._take_segment(number, item.content)
+            return
         self._check_dates(number, item.content)
         if isinstance(item.content, Run | StatedSpan):
             self.evidence += 1
@@ -240,6 +302,16 @@ class Incoming:
         self._take_fact(number, item.content)
         if item.place is not None:
             self._take_place(item.place)
+
+    def _take_segment(self, number: int, sealed: SealedSegment) -> None:
+        runs = imported_runs(sealed)
+        self.expired += sealed.expired
+        self.evidence += len(runs)
+        self.sources |= {run.source for run in runs}
+        if len(runs) != (0 if sealed.expired else sealed.segment.runs):
+            self._problem(number, f'holds {len(runs)} runs, "runs" says {sealed.segment.runs}')
+        for run in runs[-1:]:
+            self._check_dates(number, run)
 
     def _take_header(self, number: int, written: dict[str, Any]) -> None:
         if self._header:
@@ -259,6 +331,9 @@ class Incoming:
         if content in self._known.contents:
             self.known_facts += 1
         else:
+            why_not = self._known.follow(fact)
+            if why_not is not None:
+                self._problem(number, why_not)
             self.facts.append(fact)
         self._known.add(fact, content, f"line {number}")
         self._references += _references(number, fact)
@@ -323,8 +398,10 @@ def _clash_text(fact: Fact, elsewhere: str) -> str:
     if isinstance(fact, facts.Close):
         which = f"version {fact.version} of {fact.month} for {fact.partner}, {fact.service}"
         return f"closes {which} with other content than {elsewhere}"
-    if isinstance(fact, facts.Outage):
+    if isinstance(fact, facts.Outage | Incident):
         return f'"id" {fact.id!r} stands with other content at {elsewhere}'
+    if isinstance(fact, Delivery):
+        return f'"key" {fact.key!r} stands with other content at {elsewhere}'
     shared = "maintenance, exclusions, adjudications and annulments share their ids"
     assert isinstance(fact, _DECISIONS), "only facts with an identity can clash"
     return f'"id" {fact.id!r} stands with other content at {elsewhere}; one id is one decision ({shared})'

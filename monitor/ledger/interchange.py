@@ -1,8 +1,9 @@
-"""The ledger as a file and back: `jaga-ledger/1`, JSON Lines (INTERFACES).
+"""The ledger as a file and back: `jaga-ledger/1`, JSON Lines (INTERFACES, docs/interchange.md).
 
-An export is the header, then every entry in its order, then the evidence by source and start, evidence kept for dispute
-last (marked `"counts":false`). Decision lines carry `entry`, their place in the chain of the ledger they come from.
-A plain import seals facts anew, as imported: it checks `entry` and reports how many lines had one, no more.
+An export is the header, then every entry in its order, the segments, the evidence that is in none by source and start,
+evidence kept for dispute last (marked `"counts":false`), and the store's own marks. Decision lines carry `entry`, their
+place in the chain of the ledger they come from. A plain import seals facts anew, as imported: it checks `entry` and
+reports how many lines had one, no more; of segments it takes the runs. `move` takes an export as what it is.
 
 An import is checked whole before anything is written, then written in one transaction of facts and a few of evidence.
 If it is cut short it is simply repeated: what stands already changes nothing.
@@ -24,8 +25,10 @@ import orjson
 from monitor.core import fact as facts
 from monitor.core.entry import Entry, Head
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
+from monitor.core.segment import hour_of
 from monitor.core.span import Span
-from monitor.core.wire import write_fact, write_place, write_run, write_spans
+from monitor.core.wire import write_fact, write_place, write_spans
+from monitor.ledger.carried import END, MARK, SEGMENT, write_row, write_sealed
 from monitor.ledger.incoming import (
     HEADER,
     ImportRefusedError,
@@ -34,10 +37,11 @@ from monitor.ledger.incoming import (
     Known,
     Problem,
     batches,
+    imported_runs,
     read_item,
 )
 from monitor.ledger.lines import parse_line
-from monitor.storage import Committed, Reader, Store, Unit
+from monitor.storage import Committed, Reader, SealedSegment, Store, StoredRun, Unit
 
 # The mark that stands while imported evidence may be there without its derived spans. Whoever opens a ledger that holds
 # it rebuilds all of them first.
@@ -59,6 +63,7 @@ class ExportReport:
     stated: int
     disputed: int
     head: Head
+    segments: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,6 +73,7 @@ class ImportReport:
 
     `facts`, `runs`, `stated` and `disputed` were new, `known_*` stood already. `contested` runs now hold two contents.
     `placed` lines carried an `entry` of another ledger; of these `formerly_disputed` counted for nothing there.
+    `expired` segments had no runs any more: what they said is nothing that can be imported.
     """
 
     counts: bool
@@ -81,27 +87,78 @@ class ImportReport:
     contested: int = 0
     placed: int = 0
     formerly_disputed: int = 0
+    expired: int = 0
     head: Head = field(default_factory=Head)
 
 
 def export(reader: Reader, out: BinaryIO, *, progress: Progress | None = None) -> ExportReport:
     """Write the whole ledger as it stands at one moment; the same ledger gives the same bytes.
 
-    Two ledgers that took in the same file differ in `entry.recorded_at` alone, which is not hashed.
+    Two ledgers that took in the same file differ in what is not hashed: `entry.recorded_at`, and `stored` of runs.
     """
     with reader.snapshot() as frozen:
         head = frozen.head()
-        _write(out, HEADER)
+        write_line(out, HEADER)
         for number, entry in enumerate(frozen.entries(), 1):
-            _write(out, _decision_line(entry))
+            write_line(out, decision_line(entry))
             if progress is not None:
                 progress("export", number, head.seq)
-        runs, stated = _write_evidence(frozen, out, disputed=False)
-        disputed = sum(_write_evidence(frozen, out, disputed=True))
-    return ExportReport(entries=head.seq, runs=runs, stated=stated, disputed=disputed, head=head)
+        sealed = _write_segments(frozen, out)
+        runs, stated = _write_evidence(frozen, out, sealed, disputed=False)
+        disputed = sum(_write_evidence(frozen, out, Through(), disputed=True))
+        for name, value in frozen.marks().items():
+            if name != UNFINISHED_IMPORT:
+                write_line(out, {"type": MARK, "name": name, "value": value.decode()})
+        end = {
+            "type": END,
+            "entries": head.seq,
+            "head": head.hash,
+            "segments": sealed.segments,
+            "rows": runs + stated + disputed,
+            "arrival": frozen.last_arrival(),
+        }
+        write_line(out, end)
+    return ExportReport(
+        entries=head.seq,
+        runs=runs + sealed.runs,
+        stated=stated,
+        disputed=disputed,
+        head=head,
+        segments=sealed.segments,
+    )
 
 
-def _decision_line(entry: Entry) -> dict[str, Any]:
+@dataclass(slots=True)
+class Through:
+    """What the segments of an export hold: of each service and hour what had arrived by a number."""
+
+    segments: int = 0
+    runs: int = 0
+    hours: dict[tuple[str, int], int] = field(default_factory=dict)
+
+    def take(self, sealed: SealedSegment) -> None:
+        """One more segment."""
+        key = sealed.segment.key
+        self.segments += 1
+        self.runs += sealed.segment.runs
+        self.hours[key.service, key.hour_us] = max(sealed.through, self.hours.get((key.service, key.hour_us), 0))
+
+    def holds(self, held: StoredRun) -> bool:
+        """Whether a row's run is in a segment."""
+        run = held.arrived.run
+        return held.arrived.arrival <= self.hours.get((run.service, hour_of(run.start_us)), 0)
+
+
+def _write_segments(reader: Reader, out: BinaryIO) -> Through:
+    through = Through()
+    for sealed in reader.segments():
+        through.take(sealed)
+        write_line(out, write_sealed(sealed))
+    return through
+
+
+def decision_line(entry: Entry) -> dict[str, Any]:
+    """The line of an entry: its fact, and its place in the chain."""
     stored: dict[str, Any] = orjson.loads(entry.data)["fact"]
     written = write_fact(entry.fact)
     # In the order of INTERFACES; content is the stored one in any case.
@@ -109,20 +166,27 @@ def _decision_line(entry: Entry) -> dict[str, Any]:
     return ordered | {"entry": write_place(entry)}
 
 
-def _write_evidence(reader: Reader, out: BinaryIO, *, disputed: bool) -> tuple[int, int]:
+def _write_evidence(reader: Reader, out: BinaryIO, sealed: Through, *, disputed: bool) -> tuple[int, int]:
+    """Rows and stated spans. A row that is in a segment is written where more than the segment is known of it: it holds
+    two contents, or is the newest of its source, which stays a row.
+    """
     mark = {"counts": False} if disputed else {}
+    newest = {run.key for run in reader.latest_runs()}
     runs = stated = 0
     for source in reader.sources(disputed=disputed):
-        for run in reader.runs(source, ALWAYS, disputed=disputed):
-            _write(out, write_run(run) | mark)
-            runs += 1
+        for held in reader.rows(source, disputed=disputed):
+            whole = held.arrived.contested or disputed or held.arrived.run.key in newest
+            if whole or not sealed.holds(held):
+                write_line(out, write_row(held) | mark)
+                runs += 1
         for span in reader.stated(source, ALWAYS, disputed=disputed):
-            _write(out, write_spans(span) | mark)
+            write_line(out, write_spans(span) | mark)
             stated += 1
     return runs, stated
 
 
-def _write(out: BinaryIO, line: dict[str, Any]) -> None:
+def write_line(out: BinaryIO, line: dict[str, Any]) -> None:
+    """One line."""
     out.write(orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE))
 
 
@@ -139,7 +203,7 @@ def import_(
     Raises ImportRefusedError, naming lines, before anything is written; HeadMovedError where another writer got in
     between; StoreError. `rebuild` derives the outcome spans of the sources it is given.
     """
-    with _twice(source) as file:
+    with twice(source) as file:
         return _Import(store, file, now_us, progress).run(rebuild)
 
 
@@ -167,6 +231,7 @@ class _Import:
             known_facts=incoming.known_facts,
             placed=incoming.placed,
             formerly_disputed=incoming.formerly_disputed,
+            expired=incoming.expired,
         )
         marks = {UNFINISHED_IMPORT: True} if counts else {}
         self._commit(facts=incoming.facts, marks=marks, expected_head=head)
@@ -211,6 +276,9 @@ class _Import:
 
     def _write_items(self, items: list[Item], report: ImportReport, *, disputed: bool) -> ImportReport:
         runs = [item.content for item in items if isinstance(item.content, Run)]
+        for item in items:
+            if isinstance(item.content, SealedSegment):
+                runs += imported_runs(item.content)
         stated = [item.content for item in items if isinstance(item.content, StatedSpan)]
         if not runs and not stated:
             return report
@@ -250,7 +318,7 @@ class _Import:
 def _item(number: int, line: bytes) -> Item | None:
     """The evidence of a line that was found good; None for facts, which are written already, and empty lines."""
     written = parse_line(line, first=number == 1)
-    if written is None or written["type"] not in {"run", "spans"}:
+    if written is None or written["type"] not in {"run", "spans", SEGMENT}:
         return None
     return read_item(written)
 
@@ -260,7 +328,7 @@ def _digest(batch: list[tuple[int, bytes]]) -> bytes:
 
 
 @contextmanager
-def _twice(source: BinaryIO) -> Iterator[BinaryIO]:
+def twice(source: BinaryIO) -> Iterator[BinaryIO]:
     """The source where it can be read twice, else a copy that can."""
     if source.seekable():
         yield source

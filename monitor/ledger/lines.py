@@ -10,7 +10,8 @@ import re
 from decimal import Decimal
 from typing import Any, NoReturn
 
-MAX_LINE_BYTES = 2**20
+# A segment is one line: thousands of runs, with what a failing target said of each.
+MAX_LINE_BYTES = 16 * 2**20
 MAX_DEPTH = 64
 MAX_DIGITS = 16
 

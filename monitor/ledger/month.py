@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from bisect import bisect_right
+from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
 from typing import Any
 
 from monitor.core.availability import account
 from monitor.core.calendar import Month, claim_deadline_us, deadline_from_us
-from monitor.core.check import CheckList
+from monitor.core.check import CheckList, list_in_force
 from monitor.core.exclusion import excluded_for
 from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
 from monitor.core.instant import format_instant
@@ -17,13 +18,17 @@ from monitor.core.month import Claims, Figures, Status, claim_status
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.statement import Setting, document
+from monitor.core.terms import Agreements
 from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
+from monitor.ledger.incidents_view import contractual
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
 
+# (statements made, statements to be made)
+Progress = Callable[[int, int], None]
 Evidence = Mapping[SourceKey, Sequence[OutcomeSpan]]
 
 
@@ -42,11 +47,15 @@ class Statement:
 
 @dataclass(slots=True)
 class Months:
-    """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month."""
+    """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month.
+
+    `recorded` reads the decisions: whole each time, or by a RecordKeeper.
+    """
 
     reader: Reader
     basis: Basis
     now_us: int
+    recorded: Callable[[Reader, Agreements], Record] = read_record
     record: Record = field(init=False)
     _swept: dict[tuple[str, Span, int | None, int], tuple[Evidence, list[VerdictSpan]]] = field(
         init=False,
@@ -55,7 +64,7 @@ class Months:
 
     def __post_init__(self) -> None:
         """Read the decisions."""
-        self.record = read_record(self.reader, self.basis.agreements)
+        self.record = self.recorded(self.reader, self.basis.agreements)
 
     def statements(
         self,
@@ -63,6 +72,8 @@ class Months:
         partner: str | None = None,
         service: str | None = None,
         version: int | None = None,
+        *,
+        progress: Progress | None = None,
     ) -> list[Statement]:
         """The statements of a month, of all partners and services or of those named, ordered by their ids.
 
@@ -71,11 +82,14 @@ class Months:
         where no terms are in force in it.
         """
         found: list[Statement] = []
-        for owner, of in self.record.agreements.pairs():
-            if partner in {None, owner} and service in {None, of}:
-                ground = self.ground(month, owner, of, version)
-                if ground is not None:
-                    found.append(self.statement(ground))
+        pairs = self.record.agreements.pairs()
+        chosen = [pair for pair in pairs if partner in {None, pair[0]} and service in {None, pair[1]}]
+        for number, (owner, of) in enumerate(chosen, 1):
+            ground = self.ground(month, owner, of, version)
+            if ground is not None:
+                found.append(self.statement(ground))
+            if progress is not None:
+                progress(number, len(chosen))
         return found
 
     def ground(self, month: Month, partner: str, service: str, version: int | None = None) -> Ground | None:
@@ -172,6 +186,7 @@ class Months:
             filed_us=self.claims(ground),
             deadline_us=self.claim_deadline_us(ground),
             final=ground.version > 0,
+            applied=self.applied(ground) is not None,
         )
         claim, filed_us = claim_status(figures, claims, self.now_us)
         status = figures.status if not ground.version else Status.FINAL if ground.latest else Status.SUPERSEDED
@@ -186,12 +201,12 @@ class Months:
                 claim=claim.value,
                 claim_filed_us=filed_us,
                 claim_deadline_us=claims.deadline_us,
-                decisions=_decisions(record, ground.service, period),
-                imported=_imported(record, ground.service, period),
+                decisions=_decisions(record, ground.partner, ground.service, period),
+                imported=_imported(record, ground.partner, ground.service, period),
                 issued_us=ground.issued_us,
                 checkpoint=record.checkpoint,
                 restates=ground.restates,
-                incidents=(),
+                incidents=self._incidents(ground, zone),
                 check_lists=[_written(entry, zone) for entry in _lists_in(record, ground.service, period)],
                 locations=sorted({source.location for source in evidence}),
                 software=ground.software,
@@ -201,6 +216,14 @@ class Months:
                 first_failures=[self._first_failure(ground, outage.span) for outage in figures.account.outages],
             ),
         )
+
+    def _incidents(self, ground: Ground, zone: tzinfo) -> Sequence[Mapping[str, Any]]:
+        """The partner's incidents as they are, or as a close recorded them: their instants rest on holiday tables."""
+        if ground.incidents is not None:
+            return ground.incidents
+        as_of_us = self.now_us if ground.issued_us is None else ground.issued_us
+        record, period = ground.record, ground.period
+        return contractual(record, self.basis, ground.partner, ground.service, period, as_of_us, zone)
 
     def claim_deadline_us(self, ground: Ground) -> int:
         """The instant from which a claim is late. A restatement that raises the credit reopens the period from its
@@ -219,28 +242,52 @@ class Months:
         claims = (r.fact for r in self.record.book.claims)
         return tuple(c.at_us for c in claims if (c.partner, c.service, c.month) == ours and c.at_us >= since_us)
 
+    def applied(self, ground: Ground) -> str | None:
+        """The invoice against which the month's credit was set off; after a restatement that raised it, the
+        difference. None where it was not.
+        """
+        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        ours = (ground.partner, ground.service, str(ground.month))
+        facts = (r.fact for r in self.record.book.applied)
+        found = (f.invoice for f in facts if (f.partner, f.service, f.month) == ours and f.at_us >= since_us)
+        return next(found, None)
+
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""
-        found: list[Run] = []
-        stated: list[str] = []
         evidence, _verdicts = self._sweep_of(ground)
-        for source, spans in evidence.items():
-            for span in spans:
-                if span.outcome is Outcome.FAIL and span.start_us <= outage.start_us < span.end_us:
-                    run = self._failing_run(source, Span(span.start_us, span.end_us), ground.arrival)
-                    if run is None:
-                        stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
-                    else:
-                        found.append(run)
-        if found:
-            return failure_text(min(found, key=lambda run: (run.start_us, run.check, run.location)))
-        return min(stated, default=None)
+        in_force = list_in_force(ground.record.lists.get(ground.service, []), outage.start_us)
+        counted = frozenset(check.id for check in in_force.checks) if in_force else frozenset()
+        stated: list[str] = []
+        first: Run | None = None
+        for span, source in sorted(_failing_at(evidence, outage.start_us, counted)):
+            if first is not None and (first.start_us, first.source) <= (span.start_us, source):
+                break  # no run of a span that comes later is earlier
+            run = self._failing_run(source, span, ground.arrival)
+            if run is None:
+                stated.append(f"{source.check} at {source.location}: failed, as stated by an imported history")
+            elif first is None or (run.start_us, run.source) < (first.start_us, first.source):
+                first = run
+        return min(stated, default=None) if first is None else failure_text(first)
 
     def _failing_run(self, source: SourceKey, within: Span, arrival: int | None) -> Run | None:
         if arrival is None:
-            return self.reader.first_failure(source, within)
-        known = self.reader.runs_known(source, within, arrival)
-        return next((run for run in known if run.outcome is Outcome.FAIL), None)
+            run = self.reader.first_failure(source, within)
+        else:
+            known = self.reader.runs_known(source, within, arrival)
+            run = next((run for run in known if run.outcome is Outcome.FAIL), None)
+        # Where the runs have gone, the one that a failing piece began with was kept.
+        kept = next((piece.first for piece in self.reader.kept(source, within) if piece.first is not None), None)
+        return min(filter(None, (run, kept)), key=lambda found: found.start_us, default=None)
+
+
+def _failing_at(evidence: Evidence, at_us: int, checks: Container[str]) -> Iterable[tuple[Span, SourceKey]]:
+    """The spans in which a source of one of the checks fails at an instant."""
+    for source, spans in evidence.items():
+        if source.check not in checks:
+            continue
+        position = bisect_right(spans, at_us, key=lambda span: span.start_us) - 1
+        if position >= 0 and spans[position].outcome is Outcome.FAIL and at_us < spans[position].end_us:
+            yield Span(spans[position].start_us, spans[position].end_us), source
 
 
 def _raises(ground: Ground) -> bool:
@@ -262,12 +309,14 @@ def _lists_in(record: Record, service: str, period: Span) -> list[CheckList]:
     return [entry for entry in lists if last_before <= entry.at_us < period.end_us]
 
 
-def _decisions(record: Record, service: str, period: Span) -> list[dict[str, Any]]:
-    """Adjudications and annulments that touch the month, and the reversals of anything that does."""
+def _decisions(record: Record, partner: str, service: str, period: Span) -> list[dict[str, Any]]:
+    """Adjudications and annulments that touch the month, and the reversals of anything that does. What was decided for
+    another partner alone is none of this one's business.
+    """
     book = record.book
     rulings = [r.fact for r in book.adjudications.values() if r.fact.service == service]
     annulments = [r.fact for r in book.annulments.values() if r.fact.service == service]
-    exclusions = [r.fact for r in book.exclusions.values() if service in r.fact.services]
+    exclusions = [r.fact for r in book.exclusions.values() if _covers(r.fact, partner, service, period)]
     decisions: list[Adjudication | Annulment | Exclusion] = [*rulings, *annulments, *exclusions]
     touching = [fact for fact in decisions if fact.span.overlaps(period)]
     ids = {fact.id for fact in touching}
@@ -275,14 +324,22 @@ def _decisions(record: Record, service: str, period: Span) -> list[dict[str, Any
     return [write_fact(fact) for fact in (*touching, *reversals) if not isinstance(fact, Exclusion)]
 
 
-def _imported(record: Record, service: str, period: Span) -> bool:
-    """Whether a statement of this service and month rests on imported facts."""
+def _imported(record: Record, partner: str, service: str, period: Span) -> bool:
+    """Whether a statement of this partner, service and month rests on imported facts."""
     book = record.book
     lists = {entry.at_us for entry in _lists_in(record, service, period)}
-    touching = [w.imported for w in book.windows.values() if _touches(w.fact.span, period)]
-    touching += [r.imported for r in book.exclusions.values() if r.fact.span.overlaps(period)]
-    touching += [r.imported for r in book.adjudications.values() if r.fact.span.overlaps(period)]
-    return bool(lists & record.imported_lists(service)) or any(touching)
+    touching = [
+        w.imported for w in book.windows.values() if w.covers(partner, service) and _touches(w.fact.span, period)
+    ]
+    touching += [r.imported for r in book.exclusions.values() if _covers(r.fact, partner, service, period)]
+    touching += [r.imported for r in book.rulings(service) if r.fact.span.overlaps(period)]
+    return bool(lists & record.imported_at.get(service, frozenset())) or any(touching)
+
+
+def _covers(fact: Exclusion, partner: str, service: str, period: Span) -> bool:
+    """Whether an exclusion speaks of this partner's service and month."""
+    whose = fact.partners is None or partner in fact.partners
+    return whose and service in fact.services and fact.span.overlaps(period)
 
 
 def _touches(span: Span, period: Span) -> bool:

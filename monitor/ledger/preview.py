@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from monitor.core.availability import floor_text
 from monitor.core.calendar import Month, month_of
 from monitor.core.entry import Entry
+from monitor.core.fact import Close
 from monitor.core.month import Figures
 from monitor.core.run import OutcomeSpan, SourceKey
 from monitor.core.span import Span
@@ -58,6 +59,9 @@ def _shown(figures: Figures) -> tuple[str, str]:
 
 def _touched(months: Months, entries: Sequence[Entry]) -> Iterator[tuple[Month, str, str]]:
     """Each month, partner and service within reach of the facts."""
+    for entry in entries:
+        if isinstance(entry.fact, Close):
+            yield Month.parse(entry.fact.month), entry.fact.partner, entry.fact.service
     reached = [found for entry in entries if (found := reach(months, entry.fact)) is not None]
     for partner, service in months.record.agreements.pairs():
         spans = [

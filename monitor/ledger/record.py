@@ -2,43 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import threading
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import tzinfo
 
 from monitor.core.agreement import adopted
+from monitor.core.calendar import Calendar, Clock
 from monitor.core.chain import GENESIS
 from monitor.core.check import CheckList
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
 from monitor.core.fact import CheckpointSigned, ChecksAdopted, Close
 from monitor.core.run import Origin
-from monitor.core.terms import Agreements
+from monitor.core.terms import Agreements, Terms
 from monitor.ledger.evidence import check_lists
 from monitor.storage import Reader
+
+
+def _without_holidays(terms: Terms, zone: tzinfo) -> Clock:
+    """The business clock where no holiday tables are at hand."""
+    return Calendar(zone=zone, hours=terms.hours)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Basis:
     """What figures need from outside the record: the configured agreements, the zones, and who computes.
 
-    `zone` gives the tzinfo of an IANA name; `holidays` says which holiday table a contract goes by, in words.
+    `zone` gives the tzinfo of an IANA name; `holidays` says which holiday table a contract goes by, in words;
+    `business` is the business clock of terms in their zone.
     """
 
     agreements: Agreements
     zone: Callable[[str], tzinfo]
     software: str
     holidays: Callable[[str], str] = str
+    business: Callable[[Terms, tzinfo], Clock] = _without_holidays
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Record:
-    """The counted decisions of a ledger up to an entry."""
+    """The counted decisions of a ledger up to an entry. `closed` holds the closes by partner, service and month,
+    `imported_at` the instants of the check lists of each service that were imported.
+    """
 
     entries: tuple[Entry, ...]
     book: Book
     lists: dict[str, list[CheckList]]
     agreements: Agreements
+    closed: Mapping[tuple[str, str, str], Sequence[tuple[Entry, Close]]]
+    imported_at: Mapping[str, frozenset[int]]
 
     @property
     def size(self) -> int:
@@ -52,13 +65,11 @@ class Record:
 
     def closes(self, partner: str, service: str, month: str) -> list[tuple[Entry, Close]]:
         """The closes of a month in the order of their versions."""
-        ours = (partner, service, month)
-        return [(entry, fact) for entry, fact in self.all_closes() if (fact.partner, fact.service, fact.month) == ours]
+        return list(self.closed.get((partner, service, month), ()))
 
     def all_closes(self) -> list[tuple[Entry, Close]]:
         """Every close this ledger made, in order. One that was imported closes nothing here."""
-        own = (entry for entry in self.entries if entry.origin is not Origin.IMPORTED)
-        return [(entry, entry.fact) for entry in own if isinstance(entry.fact, Close)]
+        return sorted((found for of_month in self.closed.values() for found in of_month), key=lambda pair: pair[0].seq)
 
     @property
     def checkpoint(self) -> str | None:
@@ -68,21 +79,33 @@ class Record:
                 return entry.fact.note
         return None
 
-    def imported_lists(self, service: str) -> set[int]:
-        """The instants of the check lists of a service that were imported."""
-        return {
-            entry.fact.at_us
-            for entry in self.entries
-            if isinstance(entry.fact, ChecksAdopted)
-            and entry.fact.list.service == service
-            and entry.origin is Origin.IMPORTED
-        }
-
 
 def read_record(reader: Reader, configured: Agreements, *, before_seq: int | None = None) -> Record:
     """The record as it stands, or as it stood before an entry (CONTRACT 2.7: a version is computed only from those)."""
     entries = [entry for entry in reader.entries() if before_seq is None or entry.seq < before_seq]
     return record_of(entries, configured)
+
+
+class RecordKeeper:
+    """The record of one ledger, carried on from reading to reading: entries are only ever appended, so only new ones
+    are read, and the record is folded anew only when there are some. May be asked from several threads.
+    """
+
+    def __init__(self) -> None:
+        self._entries: list[Entry] = []
+        self._configured: Agreements | None = None
+        self._record: Record | None = None
+        self._one_at_a_time = threading.Lock()
+
+    def read(self, reader: Reader, configured: Agreements) -> Record:
+        """The record as it stands, as `read_record` gives it."""
+        with self._one_at_a_time:
+            fresh = list(reader.entries(after=self._entries[-1].seq if self._entries else 0))
+            if self._record is None or fresh or configured is not self._configured:
+                self._entries += fresh
+                self._configured = configured
+                self._record = record_of(self._entries, configured)
+            return self._record
 
 
 def record_of(entries: Sequence[Entry], configured: Agreements) -> Record:
@@ -94,7 +117,26 @@ def record_of(entries: Sequence[Entry], configured: Agreements) -> Record:
         book=book,
         lists=check_lists(entry.fact for entry in counted),
         agreements=adopted((entry.fact for entry in counted), configured),
+        closed=_closed(entries),
+        imported_at=_imported_at(entries),
     )
+
+
+def _closed(entries: Iterable[Entry]) -> dict[tuple[str, str, str], list[tuple[Entry, Close]]]:
+    found: dict[tuple[str, str, str], list[tuple[Entry, Close]]] = {}
+    for entry in entries:
+        fact = entry.fact
+        if isinstance(fact, Close) and entry.origin is not Origin.IMPORTED:
+            found.setdefault((fact.partner, fact.service, fact.month), []).append((entry, fact))
+    return found
+
+
+def _imported_at(entries: Iterable[Entry]) -> dict[str, frozenset[int]]:
+    found: dict[str, set[int]] = {}
+    for entry in entries:
+        if isinstance(entry.fact, ChecksAdopted) and entry.origin is Origin.IMPORTED:
+            found.setdefault(entry.fact.list.service, set()).add(entry.fact.at_us)
+    return {service: frozenset(instants) for service, instants in found.items()}
 
 
 def _counts(entry: Entry, book: Book) -> bool:

@@ -8,11 +8,13 @@ from monitor.core.calendar import Month, month_of
 from monitor.core.check import CheckList, list_in_force
 from monitor.core.exclusion import Window, rejection
 from monitor.core.fact import Outage
+from monitor.core.incident import Phase
 from monitor.core.instant import DAY_US
 from monitor.core.month import Figures
 from monitor.core.span import Span
 from monitor.core.verdict import Standing, Verdict, VerdictSpan, judge, merged, standing
 from monitor.ledger.ground import contract_zone
+from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.month import Months
 
 LOOK_BACK_US = 40 * DAY_US
@@ -38,6 +40,17 @@ class WindowStanding:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentStanding:
+    """An incident of a service that is not closed, and the outages it belongs to."""
+
+    id: str
+    priority: str
+    phase: str
+    level: int
+    outages: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ServiceStanding:
     """A service at an instant, with its open outage, its windows and the months of its partners."""
 
@@ -47,6 +60,7 @@ class ServiceStanding:
     standing: Standing
     checks: CheckList | None
     outage_start_us: int | None
+    incidents: tuple[IncidentStanding, ...] = ()
     windows: tuple[WindowStanding, ...]
     current: tuple[Figures, ...]
     previous: tuple[Figures, ...]
@@ -61,10 +75,13 @@ def standings(months: Months, services: tuple[str, ...] | None = None) -> tuple[
     """Every service that has a check list or a subscription (or those named), as it stands at `months.now_us`."""
     record = months.record
     known = {*record.lists, *(service for _partner, service in record.agreements.pairs())}
-    return tuple(_standing_of(months, service) for service in sorted(known) if services is None or service in services)
+    book = IncidentBook.of(record.entries)
+    return tuple(
+        _standing_of(months, book, service) for service in sorted(known) if services is None or service in services
+    )
 
 
-def _standing_of(months: Months, service: str) -> ServiceStanding:
+def _standing_of(months: Months, book: IncidentBook, service: str) -> ServiceStanding:
     record, now_us = months.record, months.now_us
     lists = record.lists.get(service, [])
     evidence = months.reader.spans(service, Span(now_us, now_us + 1))
@@ -80,6 +97,17 @@ def _standing_of(months: Months, service: str) -> ServiceStanding:
         standing=now,
         checks=list_in_force(lists, now_us),
         outage_start_us=_outage_start(months, service) if now.verdict is Verdict.DOWN else None,
+        incidents=tuple(
+            IncidentStanding(
+                id=state.id,
+                priority=state.priority.value,
+                phase=state.phase.value,
+                level=state.level,
+                outages=state.outages,
+            )
+            for state in book.states.values()
+            if state.service == service and state.phase is not Phase.CLOSED
+        ),
         windows=tuple(
             _window_standing(months, window, service)
             for window in record.book.windows.values()

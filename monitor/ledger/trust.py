@@ -8,7 +8,9 @@ kept the old one must ask.
 from __future__ import annotations
 
 from monitor.core.checkpoint import (
+    Checkpoint,
     Checks,
+    Note,
     NoteError,
     PublicKey,
     read_checkpoint,
@@ -16,7 +18,7 @@ from monitor.core.checkpoint import (
     read_public_key,
     rotation_text,
 )
-from monitor.core.fact import CheckpointSigned, KeyAdopted, KeyReason
+from monitor.core.fact import KeyAdopted, KeyReason
 
 
 class Trust:
@@ -29,6 +31,7 @@ class Trust:
         self.keys: list[PublicKey] = []
         self.remarks: list[str] = []
         self._checks = checks
+        self._signers: set[PublicKey] = set()
         self._kept = kept
         self._vouched: set[PublicKey] = set() if kept is None else {kept}
 
@@ -59,15 +62,15 @@ class Trust:
             self._vouched.add(key)
         return None
 
-    def signed(self, fact: CheckpointSigned) -> str | None:
+    def signed(self, checkpoint: Checkpoint, note: Note) -> str | None:
         """Whether the key in force signed a checkpoint: what is wrong, None if nothing is."""
         if self.current is None:
             return "a checkpoint before the first key"
-        checkpoint, note = read_checkpoint(fact.note)
         if checkpoint.origin != self.current.name:
             return f"its checkpoint is of {checkpoint.origin}, this ledger is {self.current.name}"
         if self._checks is not None and not note.signed_by(self.current, self._checks):
             return f"its checkpoint is not signed by the key in force, {self.current.id.hex()}"
+        self._signers.add(self.current)
         return None
 
     def believes(self, written: str) -> str | None:
@@ -82,12 +85,17 @@ class Trust:
 
     def outside(self) -> str | None:
         """At the end: why the key that was kept outside does not speak for the ledger, None if it does."""
-        if self._kept is None or (self.current is not None and self.current in self._vouched):
+        if self._kept is None:
             return None
-        named = ", ".join(key.id.hex() for key in self.keys) or "none"
-        return (
-            f"the key you keep, {self._kept.id.hex()}, does not vouch for the one that signs now (named here: {named})"
-        )
+        if self.current not in self._vouched:
+            named = ", ".join(key.id.hex() for key in self.keys) or "none"
+            why = f"does not vouch for the one that signs now (named here: {named})"
+        elif not self._signers & self._vouched:
+            # To name a public key needs no secret; to sign does.
+            why = "is named, and has signed nothing here"
+        else:
+            return None
+        return f"the key you keep, {self._kept.id.hex()}, {why}"
 
     def _endorsed(self, fact: KeyAdopted, key: PublicKey, before: PublicKey) -> bool:
         if fact.endorsed is None:

@@ -9,20 +9,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import orjson
 
 from monitor.core.chain import GENESIS, canonical
-from monitor.core.checkpoint import Checks, PublicKey, read_checkpoint
+from monitor.core.checkpoint import Checkpoint, Checks, Note, NoteError, PublicKey, read_checkpoint
 from monitor.core.entry import Head
-from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted
+from monitor.core.fact import CheckpointSigned, KeyAdopted, LossAccepted, PersonalErased
 from monitor.core.instant import format_instant_us
 from monitor.core.merkle import Frontier, leaf_hash
+from monitor.core.personal import references
 from monitor.core.run import Origin
-from monitor.core.wire import FactError, read_fact
+from monitor.core.wire import MAX_INTEGER, FactError, read_fact
 from monitor.ledger.trust import Trust
-from monitor.storage import Reader, StoreDamagedError
+from monitor.storage import Reader, StoreDamagedError, StoreError
+from monitor.storage.personal import PersonalFiles
 
 MAX_PROBLEMS = 100
 PROGRESS_EVERY = 2000
@@ -31,7 +34,9 @@ _IMPORTED = Origin.IMPORTED.value
 _BODY = {"seq", "prev", "epoch", "origin", "fact"}
 _UNTIMED = ("type", "origin", "epoch", "prev")
 _TIMED = (*_UNTIMED, "recorded_at_us")
-_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE}
+_stated = itemgetter(*_TIMED)
+_MAY_REFER = b'"personal:'
+_SEALING = {KeyAdopted.TYPE, CheckpointSigned.TYPE, LossAccepted.TYPE, PersonalErased.TYPE}
 
 # (entries walked, entries the head speaks of)
 Progress = Callable[[int, int], None]
@@ -40,7 +45,7 @@ Progress = Callable[[int, int], None]
 @dataclass(frozen=True, slots=True)
 class Problem:
     """What does not hold at which entry (0: at none of them). `kind`: missing, changed, misplaced, column, order, form,
-    head, checkpoint, key or store.
+    head, checkpoint, key, store or personal.
     """
 
     seq: int
@@ -85,11 +90,13 @@ def verify(
     checks: Checks | None = None,
     outside: Outside | None = None,
     deep: bool = True,
+    personal: PersonalFiles | None = None,
     progress: Progress | None = None,
 ) -> VerifyReport:
     """Walk all entries of one committed state of a ledger, and with `deep` everything else that it holds.
 
-    Without `checks` signatures are not looked at: for who has no cryptography at hand.
+    Without `checks` signatures are not looked at, for who has no cryptography at hand; without `personal` the data
+    beside the chain is not, for who has no right to it: the chain stands without both.
     """
     acknowledged = reader.acknowledged()
     kept = outside or Outside()
@@ -107,6 +114,8 @@ def verify(
                 walk.store(acknowledged.contradicted_by(frozen))
             if deep:
                 walk.store(frozen.damage())
+            if personal is not None:
+                walk.personal(personal)
     except StoreDamagedError as error:
         walk.store([str(error)])
     if progress is not None:
@@ -139,6 +148,9 @@ class _Walk:
         self._tree = Frontier()
         self._outside = sorted(((read_checkpoint(note)[0], note) for note in outside), key=lambda found: found[0].size)
         self._met = 0
+        self._references: dict[str, int] = {}
+        self._erased: dict[str, int] = {}
+        self._unsigned: list[tuple[int, Checkpoint, Note]] = []
 
     def take(self, columns: Mapping[str, Any], data: object) -> None:
         """The next row."""
@@ -155,17 +167,24 @@ class _Walk:
             self._find(seq, "changed", f"its bytes hash to {hashed}, recorded is {columns['hash']}: they were changed")
         body = self._body(seq, data)
         if body is not None:
-            self._check_place(seq, body, contiguous=seq == self._seq + 1)
+            contiguous = seq == self._seq + 1
+            if body["seq"] != seq or (contiguous and body["prev"] != self._hash):
+                self._check_place(seq, body)
             self._check_columns(columns, body)
             self._check_time(seq, body)
             if body["fact"]["type"] in _SEALING and body["origin"] != _IMPORTED:
                 self._check_sealing(seq, body["fact"])
+            if _MAY_REFER in data:
+                for reference in references(data):
+                    self._references.setdefault(reference, seq)
         self._tree.append(leaf_hash(data))
-        self._meet_outside()
+        if self._met < len(self._outside):
+            self._meet_outside()
         self._seq, self._hash = seq, hashed
 
     def end(self, head: Head, first_own_seq: int | None) -> None:
         """After the last row: whether the ledger ends where it says it does."""
+        self._check_signatures()
         if head.seq > self._seq:
             self._find(
                 head.seq,
@@ -195,30 +214,52 @@ class _Walk:
         for message in found:
             self._find(0, "store", message)
 
+    def personal(self, files: PersonalFiles) -> None:
+        """Whether the data beside the chain is what was committed to, or was erased by an entry that says so."""
+        for reference, seq in self._references.items():
+            try:
+                there = files.read(reference) is not None
+            except StoreError as error:
+                self._find(seq, "personal", str(error))
+                continue
+            if there and reference in self._erased:
+                self._find(self._erased[reference], "personal", f"{reference} was to be erased, and is still there")
+            elif not there and reference not in self._erased:
+                self._find(seq, "personal", f"{reference} is gone, and no entry says that it was erased")
+
     def _body(self, seq: int, data: bytes) -> dict[str, Any] | None:
         try:
             body = orjson.loads(data)
             # Sorted and compact is canonical for all that the record holds, but for keys beyond the basic plane.
             if orjson.dumps(body, option=orjson.OPT_SORT_KEYS) != data and canonical(body) != data:
                 self._find(seq, "form", "its bytes are not in canonical form")
-            if isinstance(body, dict) and body.keys() >= _BODY and "type" in body["fact"]:
+            if isinstance(body, dict) and body.keys() >= _BODY and isinstance(body["fact"]["type"], str):
                 return body
-        except (ValueError, TypeError, AssertionError) as error:
+        except (ValueError, TypeError, KeyError, AssertionError) as error:
             self._find(seq, "form", f"its bytes are no canonical JSON: {error}")
             return None
         self._find(seq, "form", "its bytes are no entry")
         return None
 
-    def _check_place(self, seq: int, body: Mapping[str, Any], *, contiguous: bool) -> None:
+    def _check_place(self, seq: int, body: Mapping[str, Any]) -> None:
         if body["seq"] != seq:
             self._find(seq, "misplaced", f"its bytes are those of entry {body['seq']}: rows were swapped or renumbered")
-        elif contiguous and body["prev"] != self._hash:
+        else:
             message = (
                 f"it follows {body['prev']}, the entry before it hashes to {self._hash}: one of them was exchanged"
             )
             self._find(seq, "changed", message)
 
     def _check_columns(self, columns: Mapping[str, Any], body: Mapping[str, Any]) -> None:
+        # The usual entry at one glance; anything else is looked at field by field.
+        if body["origin"] != _IMPORTED and _stated(columns) == (
+            body["fact"]["type"],
+            body["origin"],
+            body["epoch"],
+            body["prev"],
+            body.get("recorded_at_us"),
+        ):
+            return
         imported = body["origin"] == _IMPORTED
         if imported == ("recorded_at_us" in body):
             message = "imported entries alone keep their time of recording outside their bytes"
@@ -233,6 +274,9 @@ class _Walk:
         recorded_us = body.get("recorded_at_us")
         if body["origin"] == _IMPORTED or not isinstance(recorded_us, int):
             return
+        if abs(recorded_us) > MAX_INTEGER:
+            self._find(seq, "form", "its time of recording is no instant")
+            return
         self._first_own_seq = self._first_own_seq or seq
         if self._own_us is not None and recorded_us <= self._own_us:
             before = format_instant_us(self._own_us)
@@ -241,36 +285,56 @@ class _Walk:
         self._own_us = recorded_us
 
     def _check_sealing(self, seq: int, written: Mapping[str, Any]) -> None:
-        """A key or a checkpoint: the tree holds exactly the entries before it."""
+        """A key, a checkpoint, a loss, an erasure: what stands before it is what the tree holds."""
         try:
+            if written["type"] == CheckpointSigned.TYPE:
+                self._check_checkpoint(seq, str(written.get("note")))
+                return
             fact = read_fact(written)
-        except FactError as error:
+            if isinstance(fact, PersonalErased):
+                self._erased[fact.of] = seq
+                return
+        except (FactError, NoteError) as error:
             self._find(seq, "form", f"its bytes are no {written['type']}: {error}")
             return
         if isinstance(fact, KeyAdopted):
+            self._check_signatures()
             why = self.trust.adopt(seq, fact)
             if why is not None:
                 self._find(seq, "key", why)
             return
-        if isinstance(fact, LossAccepted):
-            self.trust.remarks.append(
-                f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
-            )
-            return
-        assert isinstance(fact, CheckpointSigned), "there are three types of sealing"
-        checkpoint, _note = read_checkpoint(fact.note)
-        why = self.trust.signed(fact)
-        if why is not None:
-            self._find(seq, "checkpoint", why)
-        elif checkpoint.size != self._tree.size or seq != self._seq + 1:
+        assert isinstance(fact, LossAccepted), "there are three types of sealing"
+        self.trust.remarks.append(
+            f"entry {seq}: {fact.by} went on from an older state; {fact.entries} entries had been acknowledged",
+        )
+
+    def _check_checkpoint(self, seq: int, written: str) -> None:
+        checkpoint, note = read_checkpoint(written)
+        if checkpoint.size != self._tree.size or seq != self._seq + 1:
             message = f"its checkpoint is of {checkpoint.size} entries, before it stand {self._tree.size}"
             self._find(seq, "checkpoint", message)
         elif checkpoint.root != self._tree.root():
             message = "its checkpoint has another root than the entries before it: one of them was changed since"
             self._find(seq, "checkpoint", message)
         else:
-            self.checkpoints += 1
-            self.covered = checkpoint.size
+            self._unsigned.append((seq, checkpoint, note))
+
+    def _check_signatures(self) -> None:
+        """Of the checkpoints since the last key. The root of the last covers the bytes of those before it: if it is
+        signed, they are what the signer recorded. Only if it is not, the others are asked too, newest first.
+        """
+        count = len(self._unsigned)
+        while self._unsigned:
+            seq, checkpoint, note = self._unsigned[-1]
+            why = self.trust.signed(checkpoint, note)
+            if why is None:
+                self.checkpoints += count
+                self.covered = checkpoint.size
+                break
+            self._find(seq, "checkpoint", why)
+            self._unsigned.pop()
+            count -= 1
+        self._unsigned.clear()
 
     def _meet_outside(self) -> None:
         """Compare the checkpoints handed in that speak of as many entries as the tree now holds."""

@@ -1,10 +1,11 @@
-"""Statements as one CSV table, a row a statement: ISO instants and decimal points, for spreadsheets and programs."""
+"""Statements as CSV, a row a statement, and their outages, a row each: ISO instants and decimal points."""
 
 from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 from monitor.reports import Document
 
@@ -50,14 +51,44 @@ _COLUMNS: tuple[tuple[str, Callable[[Document], object]], ...] = (
 )
 
 
+_OUTAGE_COLUMNS: tuple[tuple[str, Callable[[Document, Mapping[str, Any]], object]], ...] = (
+    ("statement", lambda doc, _outage: doc["statement"]),
+    ("version", lambda doc, _outage: doc["version"]),
+    ("partner_id", lambda doc, _outage: doc["partner"]["id"]),
+    ("service_id", lambda doc, _outage: doc["service"]["id"]),
+    ("start", lambda _doc, outage: outage["start"]),
+    ("end", lambda _doc, outage: outage["end"] or ""),
+    ("seconds", lambda _doc, outage: outage["seconds"]),
+    ("counted_seconds", lambda _doc, outage: outage["counted_seconds"]),
+    ("excluded_by", lambda _doc, outage: " ".join(dict.fromkeys(part["id"] for part in outage["excluded"]))),
+    ("reasons", lambda _doc, outage: " ".join(dict.fromkeys(part["reason"] for part in outage["excluded"]))),
+    ("peak_failing", lambda _doc, outage: f"{outage['peak_failing']} checks"),
+    ("first_failure", lambda _doc, outage: outage["first_failure"] or ""),
+)
+
+
+def outages(documents: Sequence[Document], *, delimiter: str = ",") -> str:
+    """The outages of the statements, a row each, in the same form as `table`."""
+    rows = [
+        [_plain(value(document, outage)) for _name, value in _OUTAGE_COLUMNS]
+        for document in documents
+        for outage in document["outages"]
+    ]
+    return _written([name for name, _value in _OUTAGE_COLUMNS], rows, delimiter)
+
+
 def table(documents: Sequence[Document], *, delimiter: str = ",") -> str:
     """The table with its heading, with a byte order mark so that Excel reads it; `;` suits its Indonesian setting."""
+    rows = [[_plain(value(document)) for _name, value in _COLUMNS] for document in documents]
+    return _written([name for name, _value in _COLUMNS], rows, delimiter)
+
+
+def _written(heading: Sequence[str], rows: Sequence[Sequence[str]], delimiter: str) -> str:
     out = io.StringIO()
     out.write(BOM)
     writer = csv.writer(out, delimiter=delimiter, lineterminator="\r\n")
-    writer.writerow([name for name, _value in _COLUMNS])
-    for document in documents:
-        writer.writerow([_plain(value(document)) for _name, value in _COLUMNS])
+    writer.writerow(heading)
+    writer.writerows(rows)
     return out.getvalue()
 
 

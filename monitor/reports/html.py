@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from importlib import resources
 
 from jinja2 import Environment, StrictUndefined, Template
 
 from monitor.locale import Lang
 from monitor.reports import Document
+from monitor.reports.strip import Window
 from monitor.reports.view import layout
 from monitor.reports.words import word
 
 
-def page(document: Document, lang: Lang) -> str:
-    """The statement in `lang`; everything in it that came from outside is escaped."""
+def page(document: Document, lang: Lang, windows: Sequence[Window] = ()) -> str:
+    """The statement in `lang`, with the windows of its month; everything in it that came from outside is escaped."""
     return _template().render(
-        page=layout(document, lang),
+        page=layout(document, lang, windows),
         document=document,
         lang=lang.value,
         word=lambda key: word(key, lang),

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import textwrap
 import unicodedata
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from monitor.locale import Lang
 from monitor.reports import Document
+from monitor.reports.strip import Window
 from monitor.reports.view import Day, Section, Table, layout
 from monitor.reports.words import word
 
@@ -16,22 +17,24 @@ _LABEL_WIDTH = 34
 _DAY_MARKS = {"up": ".", "down": "#", "excluded": "o"}
 
 
-def text(document: Document, lang: Lang) -> str:
-    """The statement in `lang`, lines of WIDTH at most where words allow, ending with a line break."""
-    page = layout(document, lang)
+def text(document: Document, lang: Lang, windows: Sequence[Window] = ()) -> str:
+    """The statement in `lang` with its month's windows, in lines of WIDTH at most where words allow."""
+    page = layout(document, lang, windows)
     lines = [page.verdict, "", page.title, "=" * _columns(page.title)]
-    for section in page.sections:
-        lines.extend(_section(section, skip_title=section.title == word("title", lang)))
+    for number, section in enumerate(page.sections, 1):
+        lines.extend(_section(section, number))
     lines.extend(_strip(page.days, lang))
     lines.extend(_signatures(lang))
     return "\n".join(line.rstrip() for line in lines) + "\n"
 
 
-def _section(section: Section, *, skip_title: bool) -> Iterator[str]:
-    if not skip_title:
+def _section(section: Section, number: int) -> Iterator[str]:
+    """A part under its number; the first one's title is the statement's own."""
+    if number > 1:
+        title = f"{number}. {section.title}"
         yield ""
-        yield section.title
-        yield "-" * _columns(section.title)
+        yield title
+        yield "-" * _columns(title)
     for label, value in section.pairs:
         yield from _pair(label, value)
     for position, table in enumerate(section.tables):
@@ -81,7 +84,7 @@ def _strip(days: tuple[Day, ...], lang: Lang) -> Iterator[str]:
 
 def _signatures(lang: Lang) -> Iterator[str]:
     yield ""
-    yield word("signatures", lang)
+    yield f"9. {word('signatures', lang)}"
     for party in ("provider", "partner"):
         yield ""
         yield f"{word(party, lang):<24}{'_' * 40}  {word('name_date', lang)}"

@@ -5,7 +5,7 @@ Text and HTML are set from the same layout, so they cannot say different things.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -13,6 +13,7 @@ from typing import Any
 from monitor import locale
 from monitor.locale import Lang
 from monitor.reports import Document
+from monitor.reports.strip import Strip, Window, strip
 from monitor.reports.words import word
 from monitor.telemetry.escaping import escape
 
@@ -46,22 +47,27 @@ class Day:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Layout:
-    """The whole statement. `verdict` stands first; `met` says whether the guarantee was kept."""
+    """The whole statement. `verdict` stands first; `met` says whether the guarantee was kept; `tiles` are the figures
+    of the first page, each with its label and what stands below it.
+    """
 
     title: str
     verdict: str
     met: bool
+    tiles: tuple[tuple[str, str, str], ...]
     sections: tuple[Section, ...]
     days: tuple[Day, ...]
+    strip: Strip
 
 
-def layout(document: Document, lang: Lang) -> Layout:
-    """The statement `document` (INTERFACES, Statement) in `lang`."""
-    show = _Show(document, lang)
+def layout(document: Document, lang: Lang, windows: Sequence[Window] = ()) -> Layout:
+    """The statement `document` (INTERFACES, Statement) in `lang`, with the windows that touch its month."""
+    show = _Show(document, lang, windows)
     return Layout(
         title=f"{show.word('title')} {locale.month(document['period']['month'], lang)}",
         verdict=show.verdict(),
         met=document["guarantee"]["met"],
+        tiles=show.tiles(),
         sections=(
             show.header(),
             show.figures(),
@@ -73,6 +79,7 @@ def layout(document: Document, lang: Lang) -> Layout:
             show.method(),
         ),
         days=days(document),
+        strip=strip(document, windows),
     )
 
 
@@ -104,9 +111,11 @@ def _is_zero(seconds: str) -> bool:
 class _Show:
     """The sections of one statement in one language."""
 
-    def __init__(self, document: Document, lang: Lang) -> None:
+    def __init__(self, document: Document, lang: Lang, windows: Sequence[Window]) -> None:
         self._doc = document
         self._lang = lang
+        self._windows = windows
+        self._announced = {window["id"]: window["announced"] for window in windows}
 
     def word(self, key: str) -> str:
         return word(key, self._lang)
@@ -140,6 +149,21 @@ class _Show:
             f"{said}{self.word('credit').lower()} {self._agreed(credit['percent'])} = {self._money(credit['amount'])}"
         )
 
+    def tiles(self) -> tuple[tuple[str, str, str], ...]:
+        """The four figures that a reader looks for first."""
+        doc = self._doc
+        credit, down = doc["credit"], doc["downtime"]
+        guarantee = f"{self.word('guarantee')} {self._target(doc['guarantee'])}"
+        excluded = f"{self.word('excluded')} {locale.duration(down['excluded_seconds'], self._lang)}"
+        share = f"{self._agreed(credit['percent'])} × {self._money(credit['fee']['amount'])}"
+        unknown = f"{self.word('unknown')} {locale.duration(doc['coverage']['unknown_seconds'], self._lang)}"
+        return (
+            (self.word("availability"), self._percent(doc["availability"]["percent"]), guarantee),
+            (self.word("counted_short"), locale.duration(down["seconds"], self._lang), excluded),
+            (self.word("coverage"), self._percent(doc["coverage"]["percent"]), unknown),
+            (self.word("credit"), self._money(credit["amount"]), share),
+        )
+
     def header(self) -> Section:
         doc = self._doc
         issued = self._moment(doc["issued_at"]) if doc["issued_at"] else self.word("not_issued")
@@ -156,7 +180,8 @@ class _Show:
         ]
         if doc["restates"] is not None:
             restates = doc["restates"]
-            why = f"{restates['version']}: {restates['reason']} ({restates['by']}), {restates['credit_delta']}"
+            why = f"{restates['version']}: {restates['reason']} ({restates['by']}), "
+            why += f"{self.word('delta')} {self._money(restates['credit_delta'])}"
             pairs.append((self.word("restates"), why))
         return Section(title=self.word("title"), pairs=tuple(pairs))
 
@@ -205,7 +230,9 @@ class _Show:
         return Section(title=self.word("outages"), tables=(table,))
 
     def _exclusion(self, part: Mapping[str, Any]) -> str:
-        return f"{self.word(part['reason'])} {part['id']}"
+        said = f"{self.word(part['reason'])} {part['id']}"
+        told = self._announced.get(part["id"])
+        return f"{said} ({self.word('announced')} {self._moment(told)})" if told else said
 
     def exclusions(self) -> Section:
         doc = self._doc
@@ -218,12 +245,30 @@ class _Show:
             empty=self.word("no_exclusions"),
         )
         tables = [excluded]
+        if self._windows:
+            tables.append(self._calendar())
         if doc["rejected"]:
             rows = tuple((entry["id"], entry["why"]) for entry in doc["rejected"])
             tables.append(Table(columns=(self.word("rejected"), self.word("why")), rows=rows))
         if doc["decisions"]:
             tables.append(self._decisions())
         return Section(title=self.word("exclusions"), tables=tuple(tables))
+
+    def _calendar(self) -> Table:
+        """Every window and exclusion of the month with when it lies and when it was announced, qualifying or not."""
+        rows = tuple(
+            (
+                window["id"],
+                self.word(window["reason"]),
+                self._moment(window["start"]),
+                self._moment(window["end"]),
+                self._moment(window["announced"]) if window["announced"] else self.word("never"),
+                self.word("yes" if window["qualifies"] else "no"),
+            )
+            for window in self._windows
+        )
+        columns = ("id", "reason", "start", "end", "announced_or_decided", "qualifies")
+        return Table(columns=tuple(map(self.word, columns)), rows=rows)
 
     def _decisions(self) -> Table:
         rows = tuple(
@@ -239,9 +284,27 @@ class _Show:
         return Table(columns=(self.word("decisions"), *map(self.word, ("id", "when", "who", "why"))), rows=rows)
 
     def incidents(self) -> Section:
-        rows = tuple((str(entry.get("id", "–")), str(entry.get("summary", "–"))) for entry in self._doc["incidents"])
-        table = Table(columns=(self.word("id"), self.word("kind")), rows=rows, empty=self.word("no_incidents"))
+        rows = tuple(
+            (
+                str(entry["id"]),
+                str(entry["priority"]),
+                self._moment(entry["reported"]),
+                self._clock(entry["response"]),
+                self._clock(entry["resolution"]),
+                escape(entry["summary"]),
+            )
+            for entry in self._doc["incidents"]
+        )
+        columns = ("id", "priority", "reported", "response", "resolution", "summary")
+        table = Table(columns=tuple(map(self.word, columns)), rows=rows, empty=self.word("no_incidents"))
         return Section(title=self.word("incidents"), tables=(table,))
+
+    def _clock(self, clock: Mapping[str, Any] | None) -> str:
+        """How a clock stands, against what was due; of one that nothing was promised for, so much."""
+        if clock is None:
+            return self.word("no_clock")
+        stands = self.word("clock." + clock["state"])
+        return f"{stands}, {self.word('due')} {self._moment(clock['due'])}"
 
     def money(self) -> Section:
         credit = self._doc["credit"]

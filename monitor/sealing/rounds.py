@@ -10,7 +10,7 @@ from typing import Any
 import structlog
 
 from monitor.clock import Clock
-from monitor.core.instant import DAY_US, HOUR_US, format_instant
+from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, format_instant
 from monitor.ledger.verify import Outside, VerifyReport, verify
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.keys import checks
@@ -46,13 +46,16 @@ class Rounds:
         await self.ask(lambda store: (self.sealer.open(store, self.clock.now_us()), None))
 
     async def run(self) -> None:
-        """Sign now and at every full hour; never returns."""
+        """Sign now and at every full hour, and a minute after a failure; never returns."""
         while True:
+            now_us = self.clock.now_us()
+            next_us = (now_us // HOUR_US + 1) * HOUR_US
             try:
                 await self.once()
             except StoreError as error:
                 _log.error("checkpoint not recorded", error=str(error))
-            await self.clock.wait_until((self.clock.now_us() // HOUR_US + 1) * HOUR_US)
+                next_us = now_us + MINUTE_US
+            await self.clock.wait_until(next_us)
 
     async def once(self) -> str | None:
         """Sign if anything came since; the checkpoint's note once it is durable. StoreError where it could not be."""
@@ -139,7 +142,7 @@ class Verification:
 
     def _is_small(self) -> bool:
         try:
-            return self.reader.counts().size_bytes <= SMALL_BYTES
+            return self.reader.size_bytes() <= SMALL_BYTES
         except StoreError:
             return True  # what is wrong is found by the walk, and told with its entry
 

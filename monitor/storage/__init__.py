@@ -14,6 +14,7 @@ from typing import Any, Protocol
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
+from monitor.core.segment import Arrived, Piece, Segment
 from monitor.core.span import Span
 
 
@@ -65,11 +66,44 @@ class OutboxRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SealedSegment:
+    """A segment as a store keeps it: sealed by entry `seq` (None: by the unit's own `sealed` fact of its hour).
+
+    Its runs arrived under numbers from `first_arrival` to `last_arrival`; those of its hour that arrived after
+    `through` are in none of the segments so far. `hot` says whether its runs are there as rows too, `expired` whether
+    they are nowhere any more.
+    """
+
+    segment: Segment
+    first_arrival: int
+    last_arrival: int
+    through: int
+    seq: int | None = None
+    hot: bool = True
+    expired: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredRun:
+    """A run as a row: when it was recorded, and for a contested key every content that was given for it, as the store
+    keeps them: (digest, arrival or None, origin, instant of recording, JSON).
+    """
+
+    arrived: Arrived
+    recorded_at_us: int
+    contents: tuple[tuple[str, int | None, str, int, str], ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Unit:
     """What one transaction writes. `marks` are small named JSON documents (cursors, totals), replaced whole.
 
     `recorded_at_us` stamps runs, entries and marks. `expected_head` guards entries (HeadMovedError); None skips the
     guard, for an owner that alone writes. `disputed` evidence is kept and counts for nothing, whatever its origin.
+    `delivered` are keys of messages that leave the outbox.
+
+    `segments` are sealed beside their rows. Of the hours (service, start) in `cooled` the rows go, and the segments
+    answer for them; of those in `expired` the runs go for good, and what the hour said stays.
     """
 
     recorded_at_us: int
@@ -81,6 +115,10 @@ class Unit:
     spans: Sequence[SpanChange] = ()
     marks: Mapping[str, Any] = field(default_factory=dict)
     outbox: Sequence[OutboxRow] = ()
+    delivered: Sequence[str] = ()
+    segments: Sequence[SealedSegment] = ()
+    cooled: Sequence[tuple[str, int]] = ()
+    expired: Sequence[tuple[str, int]] = ()
     expected_head: Head | None = None
 
 
@@ -109,6 +147,7 @@ class Counts:
     stated: int
     spans: int
     outbox: int
+    segments: int
     size_bytes: int
     schema: int
 
@@ -217,11 +256,47 @@ class Reader(Protocol):
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
 
+    def kept(self, source: SourceKey, within: Span) -> Iterator[Piece]:
+        """What the expired hours of a source said, pieces that start in the span, by start."""
+
+    def arrived_in(self, service: str, hour_us: int) -> list[Arrived]:
+        """The rows of a service's runs stamped in an hour, as they stand."""
+
+    def unsealed_hours(self, *, after_us: int, before_us: int, arrival: int) -> list[tuple[str, int]]:
+        """The hours (service, start) with runs in no segment: all that lie in `[after_us, before_us)`, and those before
+        in which runs arrived after the number. Both instants are edges of hours.
+        """
+
+    def rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[StoredRun]:
+        """What is held of a source as rows, by start."""
+
+    def first_row_us(self, *, after_us: int) -> int | None:
+        """The earliest stamp of a run held as a row, at or after the instant."""
+
+    def segments(
+        self, service: str | None = None, *, within: Span | None = None, hot: bool | None = None, bodies: bool = True
+    ) -> Iterator[SealedSegment]:
+        """Segments by hour, service and number; `bodies` False leaves out those, which is cheap."""
+
+    def ends(self, service: str, from_us: int) -> dict[SourceKey, tuple[int | None, list[OutcomeSpan]]]:
+        """Of every source of a service the stamp of its newest evidence (None: there is none), and its derived spans
+        that end after the instant.
+        """
+
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
 
+    def outbox(self, limit: int) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
+
+    def marks(self) -> dict[str, bytes]:
+        """All documents, as JSON."""
+
     def counts(self) -> Counts:
         """How much there is."""
+
+    def size_bytes(self) -> int:
+        """How large it is, known without reading it."""
 
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
@@ -233,6 +308,30 @@ class Reader(Protocol):
 
     def close(self) -> None:
         """Let go of the store; further calls are faults of the program."""
+
+
+class Mover(Protocol):
+    """Fills an empty store with what another one held, as it held it, in one transaction."""
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+
+    def segment(self, sealed: SealedSegment) -> None:
+        """A segment; `seq` names the entry that sealed it."""
+
+    def run(self, run: StoredRun, *, disputed: bool) -> None:
+        """A run as a row."""
+
+    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+        """A stated span."""
+
+    def mark(self, name: str, value: bytes) -> None:
+        """A document."""
+
+    def finish(self, arrival: int) -> Reader:
+        """After the last: `arrival` is the last number that was given out. The answer reads what was moved; an error
+        raised from here on still leaves the store empty.
+        """
 
 
 class Store(Reader, Protocol):
@@ -248,6 +347,9 @@ class Store(Reader, Protocol):
 
     def refuse_writes(self, why: str) -> None:
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
+
+    def moving(self, now_us: int) -> AbstractContextManager[Mover]:
+        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
 
     def permit_writes(self) -> None:
         """Write again, whatever was found: for the one entry that says so."""

@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from monitor.storage import StoreError, postgresql, sqlite
+from monitor.storage.personal import PersonalFiles
 from monitor.storage.reading import SqlReader
 from monitor.storage.writing import SqlStore
 
@@ -39,6 +40,12 @@ def sqlite_path(url: str, *, base: Path) -> Path | None:
     """The file of a SQLite store, None for other stores: beside it lie the owner's lock and the control socket."""
     parsed = _parse(url)
     return _path(parsed, base) if parsed.drivername == "sqlite" else None
+
+
+def personal_files(url: str, *, base: Path) -> PersonalFiles:
+    """The personal data of a store: in a folder beside its file, or in `base` for a store that is none."""
+    file = sqlite_path(url, base=base)
+    return PersonalFiles(base / "ledger.personal" if file is None else file.with_suffix(".personal"))
 
 
 def _parse(url: str) -> URL:

@@ -7,7 +7,7 @@ from sqlalchemy import URL, Connection, Engine, create_engine, text
 from monitor.storage import StoreError
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SqlReader
-from monitor.storage.setup import accept, make_or_accept
+from monitor.storage.setup import accept, make_or_accept, migrate
 from monitor.storage.writing import SqlStore
 
 OLDEST_SERVER = 15
@@ -16,6 +16,8 @@ READERS = 4
 
 # Whoever makes or changes the schema holds this advisory lock ("jaga" in ASCII).
 _SCHEMA_LOCK = 0x6A616761
+
+_NO_COPY = "none: back the database up first (pg_dump); each step is one transaction of the server"
 
 # An acknowledged run is on disk whatever the server's default is; nothing waits for ever.
 _OPTIONS = " ".join(
@@ -34,10 +36,13 @@ def open_store(url: URL) -> SqlStore:
     target = shown(url)
     writer = _engine(url, size=1, options=_OPTIONS)
     try:
-        with mapped("open", target), writer.begin() as connection:
-            name = _server(connection, target)
-            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
-            make_or_accept(connection, target)
+        with mapped("open", target):
+            with writer.connect() as connection:
+                name = _server(connection, target)
+            migrate(writer, target, copy=lambda _version: _NO_COPY, lock=_lock_schema)
+            with writer.begin() as connection:
+                _lock_schema(connection)
+                make_or_accept(connection, target)
     except BaseException:
         writer.dispose()
         raise
@@ -56,6 +61,11 @@ def open_reader(url: URL) -> SqlReader:
         readers.dispose()
         raise
     return SqlReader(readers, _backend(name, target))
+
+
+def _lock_schema(connection: Connection) -> None:
+    """Whoever comes second waits, and finds the work done."""
+    connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _SCHEMA_LOCK})
 
 
 def shown(url: URL) -> str:

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 # Named constraints: a later migration can only alter what has a name.
 METADATA = MetaData(
@@ -53,6 +53,8 @@ LEDGER = Table(
     Column("recorded_at_us", BigInteger, nullable=False),
     # The first entry that this ledger or an agent made: from it on, imported facts count for nothing.
     Column("first_own_seq", BigInteger),
+    # Before it a run may have been sealed and its row gone: a run stamped earlier is looked up in the segments.
+    Column("cold_until_us", BigInteger, nullable=False, server_default="0"),
     _check_sum(),
 )
 
@@ -144,6 +146,28 @@ SPANS = Table(
     Column("outcome", Text, nullable=False),
     _check_sum(),
     sqlite_with_rowid=False,
+)
+
+# The runs of one service and hour, compressed (docs/interchange.md). `state` 0: its runs are rows too; 1: the rows
+# went; 2: expired, the body went too, and its digest stands in `body_digest`. `gone` counts rows that went.
+SEGMENTS = Table(
+    "segments",
+    METADATA,
+    Column("id", _KEY, primary_key=True),
+    Column("service", Text, nullable=False),
+    Column("hour_us", BigInteger, nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("seq", BigInteger, nullable=False),
+    Column("runs", Integer, nullable=False),
+    Column("state", SmallInteger, nullable=False),
+    Column("gone", Integer, nullable=False),
+    Column("first_arrival", BigInteger, nullable=False),
+    Column("last_arrival", BigInteger, nullable=False),
+    Column("through", BigInteger, nullable=False),
+    Column("head", LargeBinary, nullable=False),
+    Column("body", LargeBinary),
+    Column("body_digest", Text),
+    UniqueConstraint("service", "hour_us", "number"),
 )
 
 MARKS = Table(

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -20,7 +21,7 @@ from monitor.storage import StoreError, contradiction
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.reading import Backend, SqlReader
-from monitor.storage.setup import accept, make_or_accept
+from monitor.storage.setup import accept, make_or_accept, migrate
 from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore
 
@@ -53,8 +54,10 @@ def open_store(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlStor
     try:
         _check_writable(path)
         writer = _engine(path, "rwc", _set_up_writer(path, busy_timeout_ms), begin="BEGIN IMMEDIATE", one=True)
-        with mapped("open", str(path)), writer.begin() as connection:
-            make_or_accept(connection, str(path))
+        with mapped("open", str(path)):
+            migrate(writer, str(path), copy=partial(_copy, writer, path), lock=lambda _connection: None)
+            with writer.begin() as connection:
+                make_or_accept(connection, str(path))
         readers = _engine(path, "ro", _set_up_reader(busy_timeout_ms), begin="BEGIN", one=False)
     except BaseException:
         lock.release()
@@ -82,6 +85,39 @@ def open_reader(path: Path, *, busy_timeout_ms: int = BUSY_TIMEOUT_MS) -> SqlRea
     with mapped("open", str(path)), readers.connect() as connection:
         accept(connection, str(path))
     return SqlReader(readers, _backend(path))
+
+
+def copy_path(path: Path, version: int) -> Path:
+    """Where the ledger as it was under an older schema is kept, until its owner removes it."""
+    return path.with_name(f"{path.name}.schema-{version}")
+
+
+def _copy(writer: Engine, path: Path, version: int) -> str:
+    """A whole copy beside the ledger, there under its name only once it is on disk."""
+    try:
+        return str(_copied(writer, path, copy_path(path, version)))
+    except OSError as error:
+        cause = f"no copy of it can be made: {error.strerror}"
+        raise StoreError("migrate", str(path), cause, "see the rights on its folder, and the space there") from error
+
+
+def _copied(writer: Engine, path: Path, kept: Path) -> Path:
+    partial_copy = kept.with_name(kept.name + ".partial")
+    partial_copy.unlink(missing_ok=True)
+    held = writer.raw_connection()
+    try:
+        held.cursor().execute("VACUUM INTO ?", (str(partial_copy),))
+    finally:
+        held.close()
+    with partial_copy.open("rb") as copied:
+        os.fsync(copied.fileno())
+    partial_copy.replace(kept)
+    folder = os.open(path.parent, os.O_RDONLY)
+    try:
+        os.fsync(folder)
+    finally:
+        os.close(folder)
+    return kept
 
 
 def make_folder(path: Path) -> None:

@@ -30,12 +30,23 @@ from sqlalchemy.dialects import postgresql, sqlite
 
 from monitor.core.entry import Entry, Head, head_after, seal
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.storage import Acknowledged, Committed, HeadMovedError, SpanChange, StoreDamagedError, Unit
+from monitor.storage import (
+    Acknowledged,
+    Committed,
+    HeadMovedError,
+    SealedSegment,
+    SpanChange,
+    StoreDamagedError,
+    StoredRun,
+    StoreError,
+    Unit,
+)
 from monitor.storage.checksum import checksum
+from monitor.storage.cooling import Cooling
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
-from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SOURCES, SPANS, STATED
+from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
 KEYS_PER_QUERY = 400
 
@@ -71,6 +82,17 @@ class SqlStore(SqlReader):
     def refuse_writes(self, why: str) -> None:
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
         self._refusal = why
+
+    @contextmanager
+    def moving(self, now_us: int) -> Iterator[SqlMover]:
+        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+        with self._transaction("move a ledger into") as work:
+            work.lock()
+            mover = SqlMover(work, SqlReader(self._writer, self._backend, bound=work.connection), now_us)
+            mover.expect_empty(self.target)
+            yield mover
+        head = self.head()
+        self._acknowledge(Acknowledged(seq=head.seq, hash=head.hash, arrival=self.last_arrival()))
 
     def permit_writes(self) -> None:
         """Write again, whatever was found: for the one entry that says so."""
@@ -171,6 +193,7 @@ class _Transaction:
         self._head = Head()
         self._arrival = 0
         self._first_own_seq: int | None = None
+        self._cooling = Cooling(self._connection, target)
 
     def lock(self) -> None:
         """Take the write lock and learn where the ledger stands."""
@@ -178,16 +201,71 @@ class _Transaction:
         self._head = Head(seq=row["seq"], hash=row["hash"], epoch=row["epoch"], recorded_at_us=row["recorded_at_us"])
         self._arrival = row["arrival"]
         self._first_own_seq = row["first_own_seq"]
+        self._cooling.until_us = row["cold_until_us"]
+
+    @property
+    def connection(self) -> Connection:
+        """What it writes through."""
+        return self._connection
+
+    def move_entry(self, entry: Entry) -> None:
+        """An entry as it was sealed elsewhere."""
+        self._many(self._statements.insert_entry, [(*_columns(entry), entry.data, checksum(_columns(entry)))])
+        self._head = head_after(entry)
+        if entry.origin is not Origin.IMPORTED and self._first_own_seq is None:
+            self._first_own_seq = entry.seq
+
+    def move_segment(self, sealed: SealedSegment, now_us: int) -> None:
+        """A segment that was sealed elsewhere."""
+        self._cooling.write(Unit(recorded_at_us=now_us, segments=(sealed,)), ())
+
+    def move_run(self, held: StoredRun, *, disputed: bool) -> None:
+        """A run as a row, and what was given for it."""
+        run, arrival, contested = held.arrived.run, held.arrived.arrival, held.arrived.contested
+        source = self.source_id(run.source, disputed=disputed)
+        row = run_row(run, arrival=arrival, source=source, recorded_at_us=held.recorded_at_us)
+        self._many(self._statements.insert_run, _summed([(*row[:-1], int(contested))]))
+        self._many(
+            self._statements.insert_contested,
+            _summed(
+                (source, run.start_us, digest, former, origin, recorded_at_us, content.encode())
+                for digest, former, origin, recorded_at_us, content in held.contents
+            ),
+        )
+
+    def move_stated(self, span: StatedSpan, now_us: int, *, disputed: bool) -> None:
+        """A stated span."""
+        source = self.source_id(span.source, disputed=disputed)
+        row = (source, span.start_us, span.end_us, span.outcome.value, now_us)
+        self._many(self._statements.insert_stated, _summed([row]))
+
+    def move_mark(self, name: str, value: bytes, now_us: int) -> None:
+        """A document."""
+        self._many(self._statements.upsert_mark, _summed([(name, value, now_us)]))
+
+    def finish_move(self, arrival: int) -> None:
+        """Sources that are in segments alone get their place, and the ledger its row."""
+        self._cooling.count_gone()
+        self._arrival = arrival
+        self._save()
+
+    def is_empty(self) -> bool:
+        """Whether the store holds nothing at all."""
+        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS)
+        return not any(self._connection.execute(select(table).limit(1)).first() for table in tables)
 
     def write(self, unit: Unit) -> Committed:
         """All of a unit."""
         self.lock()
         self._expect(unit.expected_head)
+        warm = self._warm(unit.runs)
         counted, disputed = self._apart(unit.runs, unit)
         fresh, contested = self._write_runs(counted, unit.recorded_at_us, disputed=False)
         kept = len(self._write_disputed(disputed, unit.recorded_at_us))
+        self._cooling.cool_again(warm)
         stated, kept_stated = self._write_stated(unit)
         entries = self._write_facts(unit)
+        self._cooling.write(unit, entries)
         for change in unit.spans:
             self._change_spans(change)
         self._many(
@@ -198,6 +276,9 @@ class _Transaction:
             self._statements.insert_outbox,
             [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in unit.outbox],
         )
+        for first in range(0, len(unit.delivered), KEYS_PER_QUERY):
+            keys = unit.delivered[first : first + KEYS_PER_QUERY]
+            self._connection.execute(delete(OUTBOX).where(OUTBOX.c.key.in_(keys)))
         self._save()
         return Committed(
             head=self._head,
@@ -245,13 +326,33 @@ class _Transaction:
             )
 
     def _apart(self, runs: Sequence[Run], unit: Unit) -> tuple[Sequence[Run], Sequence[Run]]:
-        """The runs that count, and those kept for dispute: imports count only while all entries are imported."""
+        """The runs that count, and those kept for dispute: imports count only while all entries are imported, and of an
+        hour whose runs have expired nothing can be compared any more.
+        """
         if unit.disputed:
             return (), runs
-        if self._first_own_seq is None:
+        late = {id(run) for run in runs if self._cooling.has_expired(run)}
+        if self._first_own_seq is not None:
+            late |= {id(run) for run in runs if run.origin is Origin.IMPORTED}
+        if not late:
             return runs, ()
-        late = [run for run in runs if run.origin is Origin.IMPORTED]
-        return ([run for run in runs if run.origin is not Origin.IMPORTED], late) if late else (runs, ())
+        return [run for run in runs if id(run) not in late], [run for run in runs if id(run) in late]
+
+    def _warm(self, runs: Sequence[Run]) -> dict[int, int]:
+        """Put the rows back whose runs are given again, so that they are compared; arrival number -> segment's id."""
+        held = self._cooling.sealed_of(runs)
+        if not held:
+            return {}
+        sources = {run.source: self._known(run.source) for run, _, _ in held}
+        keys = {(sources[run.source] or 0, run.start_us): (run, arrival, at) for run, arrival, at in held}
+        there = self._there(list(keys))
+        missing = {key: found for key, found in keys.items() if key not in there}
+        rows = [
+            run_row(run, arrival=arrival, source=key[0], recorded_at_us=self._cooling.sealed_at_us(at))
+            for key, (run, arrival, at) in missing.items()
+        ]
+        self._many(self._statements.insert_run, _summed(rows))
+        return {arrival: at for _, arrival, at in missing.values()}
 
     def _write_runs(
         self, runs: Sequence[Run], recorded_at_us: int, *, disputed: bool
@@ -265,6 +366,8 @@ class _Transaction:
             return runs, []
         query = select(RUNS.c.arrival).where(RUNS.c.arrival > before)
         written = set(self._connection.execute(query).scalars())
+        # Numbers of what was there already are given out again: the same once more changes nothing.
+        self._arrival = max(written, default=before)
         repeated = [(run, row) for run, row in zip(runs, rows, strict=True) if row[0] not in written]
         contested = self._settle(repeated)
         lost = set(contested)
@@ -408,6 +511,7 @@ class _Transaction:
             "epoch": head.epoch,
             "recorded_at_us": head.recorded_at_us,
             "first_own_seq": self._first_own_seq,
+            "cold_until_us": self._cooling.until_us,
         }
         crc = checksum((1, *values.values()))
         self._connection.execute(update(LEDGER).values(values | {"crc": crc}))
@@ -417,6 +521,46 @@ class _Transaction:
         if not rows:
             return 0
         return self._connection.exec_driver_sql(statement, list(rows)).rowcount
+
+
+class SqlMover:
+    """Fills an empty store (`monitor.storage.Mover`)."""
+
+    def __init__(self, work: _Transaction, reader: SqlReader, now_us: int) -> None:
+        self._work = work
+        self._reader = reader
+        self._now_us = now_us
+
+    def expect_empty(self, target: str) -> None:
+        """StoreError where the store holds anything."""
+        if not self._work.is_empty():
+            hint = "name a new one with --store; without --move a file is taken in as history"
+            raise StoreError("move a ledger into", target, "it is not empty", hint)
+
+    def entry(self, entry: Entry) -> None:
+        """The next entry."""
+        self._work.move_entry(entry)
+
+    def segment(self, sealed: SealedSegment) -> None:
+        """A segment; `seq` names the entry that sealed it."""
+        self._work.move_segment(sealed, self._now_us)
+
+    def run(self, run: StoredRun, *, disputed: bool) -> None:
+        """A run as a row."""
+        self._work.move_run(run, disputed=disputed)
+
+    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+        """A stated span."""
+        self._work.move_stated(span, self._now_us, disputed=disputed)
+
+    def mark(self, name: str, value: bytes) -> None:
+        """A document."""
+        self._work.move_mark(name, value, self._now_us)
+
+    def finish(self, arrival: int) -> SqlReader:
+        """After the last; the answer reads what was moved."""
+        self._work.finish_move(arrival)
+        return self._reader
 
 
 def _summed(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from monitor.core.fact import ExclusionReason
+from monitor.core.priority import ClockName, Priority
 from monitor.core.run import FAIL_REASONS, INCONCLUSIVE_REASONS
 from monitor.core.verdict import Rule
 
@@ -25,6 +26,8 @@ ADJUDICATED_DOWN_REASONS = (*DOWN_REASONS, "adjudicated")
 EXCLUSION_REASONS = tuple(reason.value for reason in ExclusionReason)
 REJECTION_REASONS = ("notice_late", "notice_missing")
 STATES = ("up", "down", "maintenance", "unknown")
+PRIORITIES = tuple(priority.value for priority in Priority)
+CLOCKS = tuple(clock.value for clock in ClockName)
 LOG_LEVELS = ("debug", "info", "warning", "error", "critical")
 
 
@@ -41,11 +44,15 @@ _AT = ("sla_service", "check", "location")
 _AT_REASON = ("sla_service", "check", "location", "reason")
 _MONTH = ("partner", "sla_service", "period")
 _MONTH_REASON = ("partner", "sla_service", "period", "reason")
+_STATEMENT = ("partner", "sla_service", "month")
 _SERVICE = ("sla_service",)
 _CHECK = ("sla_service", "check")
 _SERVICE_REASON = ("sla_service", "reason")
 _NONE: tuple[str, ...] = ()
 _PERIOD = ("contract", "period")
+_SERVICE_PRIORITY = ("sla_service", "priority")
+_PRIORITY_CLOCK = ("priority", "clock")
+_INCIDENT_CLOCK = ("incident", "sla_service", "priority", "clock")
 
 # Checks and locations
 
@@ -298,6 +305,24 @@ LEDGER_PERIOD_INFO = Family(
 LEDGER_PERIOD_FINALIZED = Family(
     "sla_ledger_period_finalized", GAUGE, _MONTH, "Whether the figures of the period are closed to further correction."
 )
+STATEMENT_AVAILABILITY_RATIO = Family(
+    "sla_statement_availability_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final availability of each closed month, newest 13 only.",
+)
+STATEMENT_DOWNTIME_SECONDS = Family(
+    "sla_statement_downtime_seconds",
+    GAUGE,
+    _STATEMENT,
+    "Final counted downtime of each closed month, newest 13 only.",
+)
+STATEMENT_CREDIT_RATIO = Family(
+    "sla_statement_credit_ratio",
+    GAUGE,
+    _STATEMENT,
+    "Final credit share of each closed month, newest 13 only.",
+)
 CONTRACT_INFO = Family(
     "sla_contract_info",
     GAUGE,
@@ -319,6 +344,39 @@ LEDGER_LAST_VERIFICATION_TIMESTAMP_SECONDS = Family(
 )
 LEDGER_CHECKPOINT_SIZE = Family(
     "sla_ledger_checkpoint_size", GAUGE, _NONE, "Entries covered by the newest signed checkpoint."
+)
+
+# Incidents
+
+INCIDENTS_OPEN = Family("sla_incidents_open", GAUGE, _SERVICE_PRIORITY, "Incidents not yet resolved.")
+INCIDENTS_OPENED_TOTAL = Family("sla_incidents_opened_total", COUNTER, _SERVICE_PRIORITY, "Incidents opened.")
+INCIDENT_CLOCK_USED_RATIO = Family(
+    "sla_incident_clock_used_ratio",
+    GAUGE,
+    _INCIDENT_CLOCK,
+    "Share of the response or resolution allowance used by an open incident, pauses excluded. "
+    "Removed when the clock stops.",
+)
+INCIDENT_CLOCK_DEADLINE_TIMESTAMP_SECONDS = Family(
+    "sla_incident_clock_deadline_timestamp_seconds",
+    GAUGE,
+    _INCIDENT_CLOCK,
+    "Moment the clock of an open incident runs out if it is not paused again.",
+)
+INCIDENT_CLOCK_BREACHES_TOTAL = Family(
+    "sla_incident_clock_breaches_total", COUNTER, _PRIORITY_CLOCK, "Clocks that ran out."
+)
+INCIDENT_ESCALATIONS_TOTAL = Family(
+    "sla_incident_escalations_total",
+    COUNTER,
+    _PRIORITY_CLOCK,
+    "Automatic escalations performed at 75 percent of an allowance.",
+)
+INCIDENT_RESPONSE_SECONDS = Family(
+    "sla_incident_response_seconds", HISTOGRAM, ("priority",), "Time from opening to first response."
+)
+INCIDENT_RESOLUTION_SECONDS = Family(
+    "sla_incident_resolution_seconds", HISTOGRAM, ("priority",), "Time from opening to resolution."
 )
 
 # The daemon itself
@@ -355,6 +413,7 @@ EVENT_LOOP_LAG_SECONDS = Family(
 BACKGROUND_TASK_RESTARTS_TOTAL = Family(
     "sla_background_task_restarts_total", COUNTER, ("task",), "Background tasks that died and were restarted."
 )
+CLOCK_OFFSET_SECONDS = Family("sla_clock_offset_seconds", GAUGE, _NONE, "Local clock minus reference clock.")
 LOG_MESSAGES_TOTAL = Family("sla_log_messages_total", COUNTER, ("level",), "Log records emitted.")
 METRICS_COLLECTION_DURATION_SECONDS = Family(
     "sla_metrics_collection_duration_seconds", GAUGE, _NONE, "Time taken to render the previous exposition."

@@ -26,12 +26,14 @@ from monitor.telemetry.snapshot import (
     CheckSample,
     CheckTotals,
     DaemonSample,
+    IncidentsSample,
     LedgerSample,
     LocationSample,
     MonthSample,
     PeriodSample,
     ServiceSample,
     Snapshot,
+    StatementSample,
     Tally,
 )
 
@@ -50,10 +52,13 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
     yield from _of_months(snapshot.months)
     if expose_money:
         yield from _of_money(snapshot.months)
+    yield from _of_statements(snapshot.statements)
     yield from _of_agreements(snapshot.agreements)
     yield from _of_periods(snapshot.periods)
     if snapshot.ledger is not None:
         yield from _of_ledger(snapshot.ledger)
+    if snapshot.incidents is not None:
+        yield from _of_incidents(snapshot.incidents, [service.service for service in snapshot.services])
     yield from _of_daemon(snapshot.daemon)
     yield _gauge(names.METRICS_COLLECTION_DURATION_SECONDS, [((), _seconds(rendering_us))])
 
@@ -234,6 +239,13 @@ def _of_money(months: tuple[MonthSample, ...]) -> Iterator[Metric]:
     yield _gauge(names.LEDGER_FEE_RUPIAH, ((labels, float(m.fee)) for labels, m in at if m.fee is not None))
 
 
+def _of_statements(statements: tuple[StatementSample, ...]) -> Iterator[Metric]:
+    at = [((s.partner, s.service, s.month), s) for s in statements]
+    yield _gauge(names.STATEMENT_AVAILABILITY_RATIO, ((labels, float(s.availability)) for labels, s in at))
+    yield _gauge(names.STATEMENT_DOWNTIME_SECONDS, ((labels, _seconds(s.downtime_us)) for labels, s in at))
+    yield _gauge(names.STATEMENT_CREDIT_RATIO, ((labels, float(s.credit)) for labels, s in at))
+
+
 def _of_agreements(agreements: tuple[AgreementSample, ...]) -> Iterator[Metric]:
     yield _gauge(
         names.LEDGER_OBJECTIVE_RATIO,
@@ -270,6 +282,31 @@ def _of_ledger(ledger: LedgerSample) -> Iterator[Metric]:
         yield _gauge(names.LEDGER_CHECKPOINT_SIZE, [((), ledger.checkpoint_size)])
 
 
+def _of_incidents(incidents: IncidentsSample, services: list[str]) -> Iterator[Metric]:
+    by_service = [(service, priority) for service in services for priority in names.PRIORITIES]
+    by_clock = [(priority, clock) for priority in names.PRIORITIES for clock in names.CLOCKS]
+    yield _gauge(names.INCIDENTS_OPEN, _declared(by_service, incidents.open))
+    yield _counter(names.INCIDENTS_OPENED_TOTAL, _declared(by_service, incidents.opened))
+    labelled = [((c.incident, c.service, c.priority, c.clock), c) for c in incidents.clocks]
+    yield _gauge(names.INCIDENT_CLOCK_USED_RATIO, ((labels, float(c.used)) for labels, c in labelled))
+    yield _gauge(
+        names.INCIDENT_CLOCK_DEADLINE_TIMESTAMP_SECONDS, ((labels, _seconds(c.deadline_us)) for labels, c in labelled)
+    )
+    yield _counter(names.INCIDENT_CLOCK_BREACHES_TOTAL, _declared(by_clock, incidents.breaches))
+    yield _counter(names.INCIDENT_ESCALATIONS_TOTAL, _declared(by_clock, incidents.escalations))
+    for family, tallies in (
+        (names.INCIDENT_RESPONSE_SECONDS, incidents.response),
+        (names.INCIDENT_RESOLUTION_SECONDS, incidents.resolution),
+    ):
+        yield _histogram(family, (((priority,), tally) for priority, tally in tallies.items()))
+
+
+def _declared(known: Iterable[tuple[str, str]], counted: Mapping[tuple[str, str], int]) -> Rows:
+    """Every known combination at zero, and what was counted."""
+    counts = dict.fromkeys(known, 0) | dict(counted)
+    return ((labels, float(count)) for labels, count in counts.items())
+
+
 def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:
     yield _gauge(names.BUILD_INFO, [((daemon.version, daemon.revision, daemon.python_version), _ONE)])
     yield _gauge(names.CONFIG_LAST_RELOAD_SUCCESSFUL, [((), float(daemon.reload_ok))])
@@ -282,6 +319,8 @@ def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:
     yield _histogram(names.SCHEDULER_LAG_SECONDS, [((), daemon.scheduler_lag)])
     yield _gauge(names.RUNS_IN_FLIGHT, [((), float(daemon.runs_in_flight))])
     yield _gauge(names.EVENT_LOOP_LAG_SECONDS, [((), _seconds(daemon.loop_lag_us))])
+    if daemon.clock_offset_us is not None:
+        yield _gauge(names.CLOCK_OFFSET_SECONDS, [((), _seconds(daemon.clock_offset_us))])
     yield _counter(
         names.BACKGROUND_TASK_RESTARTS_TOTAL,
         (((task,), count) for task, count in sorted(daemon.task_restarts.items())),

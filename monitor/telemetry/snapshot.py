@@ -12,12 +12,13 @@ from dataclasses import dataclass, field
 from decimal import Decimal
 from fractions import Fraction
 
-from monitor.core.instant import SECOND_US
+from monitor.core.instant import MINUTE_US, SECOND_US
 from monitor.core.run import Run
 
 _MS_US = 1000
 # Few on purpose: every bucket is a series for every check.
 DURATION_BOUNDS_US = tuple(ms * _MS_US for ms in (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000))
+INCIDENT_BOUNDS_US = tuple(minutes * MINUTE_US for minutes in (5, 15, 30, 60, 120, 240, 480, 1440, 4320, 10_080))
 LAG_BOUNDS_US = (500, 1000, 2000, 5000, 10_000, 50_000, 100_000, 500_000, SECOND_US, 5 * SECOND_US)
 
 
@@ -155,6 +156,18 @@ class MonthSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StatementSample:
+    """A closed month in its newest version; `month` as `2026-04`, shares of 1."""
+
+    partner: str
+    service: str
+    month: str
+    availability: Fraction
+    downtime_us: int
+    credit: Fraction
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AgreementSample:
     """What a partner was promised for a service: shares of 1. `tiers` are (credit percent as written, bound)."""
 
@@ -179,6 +192,31 @@ class PeriodSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentClockSample:
+    """A clock of an incident that nothing has stopped: of several of one name the one that is furthest."""
+
+    incident: str
+    service: str
+    priority: str
+    clock: str
+    used: Fraction
+    deadline_us: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncidentsSample:
+    """The incidents of a ledger. Counts are by (service, priority) or by (priority, clock), histograms by priority."""
+
+    open: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    opened: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    clocks: tuple[IncidentClockSample, ...] = ()
+    breaches: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    escalations: Mapping[tuple[str, str], int] = field(default_factory=dict)
+    response: Mapping[str, Tally] = field(default_factory=dict)
+    resolution: Mapping[str, Tally] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSample:
     """The record: how many entries of each type, failed appends, the newest durable entry, whether the last
     verification found it sound and when that was, and how many entries the newest checkpoint covers.
@@ -194,7 +232,7 @@ class LedgerSample:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSample:
-    """The process itself."""
+    """The process itself. `clock_offset_us`: the system's clock minus what keeps it right, None if nothing does."""
 
     version: str
     revision: str
@@ -203,6 +241,7 @@ class DaemonSample:
     runs_in_flight: int
     scheduler_lag: Tally
     loop_lag_us: int = 0
+    clock_offset_us: int | None = None
     reload_ok: bool = True
     reload_success_us: int | None = None
     evaluation_us: int | None = None
@@ -221,5 +260,7 @@ class Snapshot:
     locations: tuple[LocationSample, ...] = ()
     services: tuple[ServiceSample, ...] = ()
     months: tuple[MonthSample, ...] = ()
+    statements: tuple[StatementSample, ...] = ()
     agreements: tuple[AgreementSample, ...] = ()
     periods: tuple[PeriodSample, ...] = ()
+    incidents: IncidentsSample | None = None

@@ -220,8 +220,8 @@ async def _guarded(request: web.Request, handler: _Handler) -> web.StreamRespons
     handed = request.app[HANDED]
     rule = _rule(request)
     if rule is not None and rule.scope is not None and request.path != "/-/reload":
-        reason = handed.unreadable()
-        if reason is not None:
+        reason = handed.why_unreadable()
+        if reason is not None and handed.damage() is None:
             raise ProblemError(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}")
     return await handler(request)
 

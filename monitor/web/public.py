@@ -20,7 +20,8 @@ from monitor.web.problems import problem
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Handed:
-    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None.
+    """What the pages show. `not_ready` gives the reason while the daemon is not ready, else None; `unreadable` the one
+    while the ledger cannot be read yet either (None: whenever it is not ready): a store that takes nothing is read.
 
     `metrics` takes the request's Accept header and gives the exposition with its content type; `status` gives the
     document of `monitor.web.status`. `damage` says why the ledger is only read, None while it is sound; what can be
@@ -33,10 +34,11 @@ class Handed:
     status: Callable[[], Awaitable[Mapping[str, Any]]]
     damage: Callable[[], str | None] = lambda: None
     checkpoint: Callable[[], str | None] = lambda: None
+    unreadable: Callable[[], str | None] | None = None
 
-    def unreadable(self) -> str | None:
+    def why_unreadable(self) -> str | None:
         """Why nothing of the ledger can be shown, None where it can."""
-        return None if self.damage() is not None else self.not_ready()
+        return (self.unreadable or self.not_ready)()
 
 
 HANDED = web.AppKey("handed", Handed)
@@ -48,7 +50,7 @@ async def landing(request: web.Request) -> web.Response:
     """The page for people."""
     handed, page = request.app[HANDED], request.app[LANDING]
     reason = handed.not_ready()
-    found = None if reason else await handed.status()
+    found = None if handed.why_unreadable() or handed.damage() else await handed.status()
     text = page.render(version=handed.version, not_ready=reason, status=found, checkpoint=handed.checkpoint())
     return web.Response(text=text, content_type="text/html", headers={"Content-Security-Policy": page.policy})
 
@@ -75,8 +77,8 @@ async def metrics(request: web.Request) -> web.Response:
 async def status(request: web.Request) -> web.Response:
     """The status document."""
     handed = request.app[HANDED]
-    reason = handed.unreadable()
-    if reason is not None:
+    reason = handed.why_unreadable()
+    if reason is not None and handed.damage() is None:
         return problem(HTTPStatus.SERVICE_UNAVAILABLE, f"not ready: {reason}")
     try:
         document = await handed.status()

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
 
+from monitor.core.calendar import Month
 from monitor.core.fact import ExclusionReason
 from monitor.core.instant import parse_instant
 from monitor.core.month import ClaimStatus, Figures
@@ -13,9 +14,19 @@ from monitor.core.terms import HUNDRED, percent_text
 from monitor.core.verdict import Rule
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding, WindowStanding
-from monitor.telemetry.snapshot import AgreementSample, MonthSample, PeriodSample, ServiceSample, ServiceTotals
+from monitor.telemetry.snapshot import (
+    AgreementSample,
+    MonthSample,
+    PeriodSample,
+    ServiceSample,
+    ServiceTotals,
+    StatementSample,
+)
 
 ADJUDICATED = "adjudicated"
+STATEMENT_MONTHS = 13
+"""How many closed months have series: a year, and the one that is compared with it."""
+
 _NO_TOTALS = ServiceTotals()
 
 
@@ -30,6 +41,37 @@ def service_samples(
 def month_samples(months: Months, standings: Sequence[ServiceStanding]) -> tuple[MonthSample, ...]:
     """The running and the previous month of every partner and service."""
     return tuple(_month(months, figures, period) for figures, period in _figures(standings))
+
+
+class StatementSamples:
+    """The newest closed months of every partner and service. A version never changes: each is computed once."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[str, str, str, int], StatementSample] = {}
+
+    def of(self, months: Months) -> tuple[StatementSample, ...]:
+        """As the ledger stands; what left the list is forgotten."""
+        newest: dict[tuple[str, str, str, int], StatementSample] = {}
+        for partner, service in months.record.agreements.pairs():
+            closed = sorted(month for p, s, month in months.record.closed if (p, s) == (partner, service))
+            for month in closed[-STATEMENT_MONTHS:]:
+                key = (partner, service, month, len(months.record.closes(partner, service, month)))
+                newest[key] = self._known.get(key) or _statement(months, partner, service, month)
+        self._known = newest
+        return tuple(newest.values())
+
+
+def _statement(months: Months, partner: str, service: str, month: str) -> StatementSample:
+    figures = months.figures(Month.parse(month), partner, service)
+    assert figures is not None, "a closed month has figures"
+    return StatementSample(
+        partner=partner,
+        service=service,
+        month=month,
+        availability=figures.account.availability / HUNDRED,
+        downtime_us=figures.account.down_us,
+        credit=Fraction(figures.credit.percent) / HUNDRED,
+    )
 
 
 def agreement_samples(standings: Sequence[ServiceStanding]) -> tuple[AgreementSample, ...]:

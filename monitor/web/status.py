@@ -12,7 +12,7 @@ from monitor.core.availability import floor_text
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import Figures
 from monitor.core.terms import percent_text
-from monitor.ledger.standing import ServiceStanding, WindowStanding
+from monitor.ledger.standing import IncidentStanding, ServiceStanding, WindowStanding
 
 
 def status_document(standings: Sequence[ServiceStanding], now_us: int) -> dict[str, Any]:
@@ -32,6 +32,7 @@ def _service(found: ServiceStanding, now_us: int) -> dict[str, Any]:
         "passing": list(now.passing),
         "total": now.total,
         "outage": _outage(found.outage_start_us, now_us),
+        "incidents": [_incident(incident) for incident in found.incidents],
         "maintenance": [_window(window) for window in found.windows],
         "months": [_month(figures) for figures in found.current],
     }
@@ -41,6 +42,17 @@ def _outage(start_us: int | None, now_us: int) -> dict[str, str] | None:
     if start_us is None:
         return None
     return {"start": format_instant(start_us), "seconds": format_seconds(now_us - start_us)}
+
+
+def _incident(incident: IncidentStanding) -> dict[str, Any]:
+    """Without its summary: people wrote it, and the page is public."""
+    return {
+        "id": incident.id,
+        "priority": incident.priority,
+        "phase": incident.phase,
+        "level": incident.level,
+        "outages": list(incident.outages),
+    }
 
 
 def _window(window: WindowStanding) -> dict[str, Any]:

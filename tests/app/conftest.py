@@ -119,9 +119,9 @@ def configuration(
 
 
 @asynccontextmanager
-async def daemon(path: Path) -> AsyncIterator[Process]:
-    """The daemon of a configuration as a process; killed at the end if it still runs."""
-    environment = {**os.environ, "PYTHONPATH": str(SERVE.parents[2])}
+async def daemon(path: Path, **changed: str) -> AsyncIterator[Process]:
+    """The daemon of a configuration as a process, in a changed environment; killed at the end if it still runs."""
+    environment = {**os.environ, "PYTHONPATH": str(SERVE.parents[2]), **changed}
     process = Process(
         await asyncio.create_subprocess_exec(
             sys.executable, str(SERVE), str(path), stderr=asyncio.subprocess.PIPE, env=environment

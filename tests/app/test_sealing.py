@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import aiohttp
 import pytest
@@ -18,7 +19,7 @@ from monitor.core.fact import CheckpointSigned, KeyAdopted, KeyReason
 from monitor.ledger.command import AnnounceMaintenance
 from monitor.ledger.verify import Outside, verify
 from monitor.sealing.keys import checks
-from monitor.storage import StoreDamagedError
+from monitor.storage import Store, StoreDamagedError, StoreError, Unit
 from monitor.storage.sqlite import open_reader
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import DAY, HOUR, MINUTE, SECOND, SERVICE, START_US, World
@@ -69,14 +70,15 @@ def test_a_checkpoint_at_the_start_and_each_hour_in_which_something_came(world: 
         assert len(notes(daemon)) == 1, "nothing came since"
         await daemon.decide(ANNOUNCE, by="sari")
         await world.clock.wait_until(START_US + 2 * HOUR + MINUTE)
-        assert [seq for seq, _ in notes(daemon)] == [first[0], first[0] + 2]
+        # Two entries came: the announcement, and the first hour sealed.
+        assert [seq for seq, _ in notes(daemon)] == [first[0], first[0] + 3]
         newest = notes(daemon)[-1][1].note
-        assert read_checkpoint(newest)[0].size == first[0] + 1
+        assert read_checkpoint(newest)[0].size == first[0] + 2
 
         assert await get(daemon, "/api/v1/checkpoint") == (200, newest)
         assert newest.split("\n", maxsplit=1)[0] in (await get(daemon, "/"))[1]
         metrics = (await get(daemon, "/metrics"))[1]
-        assert f"sla_ledger_checkpoint_size {first[0] + 1}" in metrics
+        assert f"sla_ledger_checkpoint_size {first[0] + 2}" in metrics
         assert "sla_ledger_verification_success 1.0" in metrics
         assert "sla_ledger_last_verification_timestamp_seconds" in metrics
         statements = await daemon.read(lambda months: [s.document for s in months.statements(_april())])
@@ -90,6 +92,30 @@ def test_a_checkpoint_at_the_start_and_each_hour_in_which_something_came(world: 
         assert len(notes(again)) == 2, "nothing came since"
         assert await get(again, "/api/v1/checkpoint") == (200, newest)
         await again.stop()
+
+    world.play(story)
+
+
+def test_a_checkpoint_that_the_store_refused_is_made_a_minute_later(world: World) -> None:
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        await world.clock.wait_until(START_US + MINUTE)
+        await daemon.decide(ANNOUNCE, by="sari")
+        ask, refused = daemon.rounds.ask, 0
+
+        async def failing(make: Callable[[Store], tuple[Unit | None, Any]]) -> Any:  # noqa: ANN401 - as the recorder's
+            nonlocal refused
+            refused += 1
+            if refused == 1:
+                raise StoreError("commit to", "the ledger", "the disk is full", "free space")
+            return await ask(make)
+
+        daemon.rounds.ask = failing
+        await world.clock.wait_until(START_US + HOUR + 30 * SECOND)
+        assert (refused, len(notes(daemon))) == (1, 1)
+        await world.clock.wait_until(START_US + HOUR + 90 * SECOND)
+        assert (refused, len(notes(daemon))) == (2, 2)
+        await daemon.stop()
 
     world.play(story)
 
@@ -143,8 +169,11 @@ async def read_only(world: World, daemon: Daemon) -> None:
     assert (await get(daemon, "/-/healthy"))[0] == 200
     with pytest.raises(StoreDamagedError, match="read-only"):
         await daemon.decide(ANNOUNCE, by="sari")
-    answer = await asyncio.to_thread(control.ask, world.folder, {"do": "replace key", "lost": True})
-    assert "read-only" in answer["error"]
+    with pytest.raises(StoreDamagedError, match="read-only"):
+        await daemon.reload(world.settings())
+    for request in ({"do": "replace key", "lost": True}, {"do": "erase", "of": "personal:" + "0" * 64}):
+        answer = await asyncio.to_thread(control.ask, world.folder, request)
+        assert "read-only" in answer["error"]
     metrics = (await get(daemon, "/metrics"))[1]
     assert "sla_ledger_verification_success 0.0" in metrics
     assert "sla_ready 0.0" in metrics

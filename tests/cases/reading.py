@@ -166,8 +166,12 @@ def _history(written: Mapping[str, Any], service: str, around: Span) -> Iterable
 
 
 def _runs(line: str) -> Iterable[dict[str, Any]]:
-    """`login@jkt-1 every 60 s: 2026-04-10 10:00:00 .. 2026-04-10 10:10:00 fail`, or a single `login@jkt-1: … pass`."""
+    """`login@jkt-1 every 60 s: 2026-04-10 10:00:00 .. 2026-04-10 10:10:00 fail`, or a single `login@jkt-1: … pass`.
+
+    Each takes a moment, or as long as is said: `login@jkt-1 every 60 s taking 30 s: …`.
+    """
     who, when = line.split(": ", 1)
+    who, _taking, duration = who.partition(" taking ")
     source, _every, step = who.partition(" every ")
     check, _at, location = source.partition("@")
     times, outcome = when.rsplit(" ", 1)
@@ -184,6 +188,7 @@ def _runs(line: str) -> Iterable[dict[str, Any]]:
             "location": location or "jkt-1",
             "at": format_instant_us(stamp, WIB),
             "outcome": outcome,
+            "duration_us": int(duration.removesuffix(" s") or 0) * SECOND_US,
         }
 
 

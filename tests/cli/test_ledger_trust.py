@@ -10,6 +10,7 @@ import pytest
 from monitor.core.checkpoint import read_public_key
 from monitor.sealing.checkpoints import Sealer, first_key, place_of
 from monitor.sealing.keys import make_key
+from monitor.storage.opening import personal_files
 from monitor.storage.sqlite import open_store
 from tests.cli.conftest import Jaga
 from tests.sealing.ledgers import seal
@@ -40,7 +41,7 @@ def test_a_rotated_key_is_the_one_that_is_printed_and_the_old_one_still_vouches(
     for key in (first, line):
         said = jaga("ledger", "verify", "--key", key, "--checkpoint", kept)
         assert said.code == 0, said.err
-        assert "1 checkpoints in it" in said.out
+        assert "Signed checkpoints in it: 1, the last over" in said.out
 
 
 def test_verify_as_json_tells_what_is_covered(signed: tuple[Jaga, str, Path]) -> None:
@@ -137,3 +138,14 @@ def test_a_backup_from_before_a_rotation_needs_a_new_key_too(signed: tuple[Jaga,
     assert jaga("ledger", "key", "--lost").code == 0
     assert jaga("ledger", "verify").code == 0
     assert jaga(*ANNOUNCE).code == 0
+
+
+def test_personal_data_is_erased_by_a_verb(ledger: Jaga, tmp_path: Path) -> None:
+    reference = personal_files("sqlite:///ledger.db", base=tmp_path / "config").keep("reporter", {"name": "Sari"})
+    assert ledger("ledger", "erase", reference, "--note", "asked for by letter").code == 0
+    assert not list((tmp_path / "config" / "ledger.personal").iterdir())
+    assert ledger("ledger", "erase", reference).code == 0
+    assert ledger("ledger", "verify").code == 0
+    said = ledger("ledger", "erase", "personal:" + "0" * 64)
+    assert said.code == 1
+    assert "nothing is kept under" in said.err

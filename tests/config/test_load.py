@@ -12,7 +12,9 @@ import pytest
 from monitor.config import ConfigError, load
 from monitor.core.check import Network
 from monitor.core.instant import HOUR_US, SECOND_US, from_datetime, to_datetime
+from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Priority, Served, Target
 from monitor.core.terms import CreditBase, Fee
+from monitor.detector.incidents import Opening
 from tests.config.conftest import ENVIRONMENT, GOOD, Read, Refused
 
 
@@ -223,3 +225,52 @@ def test_a_sentence_about_a_secret_does_not_tell_it(changed: Callable[..., Path]
         load(changed((old, new)), environment=ENVIRONMENT)
     except ConfigError as error:
         assert "canary-5e1f" not in str(error)  # noqa: PT017 - it need not be refused, but must not be told
+
+
+AGREED = "        claim_within: 30d"
+
+
+def test_what_is_not_said_of_incidents_is_the_agreement(read: Read) -> None:
+    (terms,) = read().settings.terms
+    assert (terms.priorities, terms.levels) == (AGREED_TARGETS, AGREED_LEVELS)
+    assert read().settings.opening == Opening()
+
+
+def test_priorities_levels_and_when_incidents_are_opened(read: Read) -> None:
+    loaded = read(
+        (
+            AGREED,
+            AGREED
+            + "\n        priorities: {P1: {response: 30m, resolution: 4h, hours: 24x7, escalate_at: 50%}}"
+            + "\n        levels: {1: {owners: [duty, helpdesk]}}",
+        ),
+        ("contracts:", "incidents: {quiet: 5m, failures_after: 1m}\ncontracts:"),
+    )
+    (terms,) = loaded.settings.terms
+    assert terms.priorities[Priority.P1] == Target(
+        response_us=HOUR_US // 2, resolution_us=4 * HOUR_US, hours=Served.AROUND, escalate_at=Fraction(50)
+    )
+    assert terms.priorities[Priority.P2] == AGREED_TARGETS[Priority.P2]
+    assert (terms.levels[1].owners, terms.levels[1].channels) == (("duty", "helpdesk"), ("log",))
+    assert terms.levels[3] == AGREED_LEVELS[3]
+    assert loaded.settings.opening == Opening(quiet_us=300 * SECOND_US, failures_after_us=60 * SECOND_US)
+
+
+@pytest.mark.parametrize(
+    ("added", "place", "said"),
+    [
+        ("priorities: {P4: {response: 1h, hours: 24x7}}", "priorities.P4", ""),
+        ("priorities: {P1: {hours: 24x7}}", "priorities.P1", "response"),
+        ("priorities: {P1: {response: 1h, hours: 24/7}}", "priorities.P1.hours", "24x7"),
+        ("priorities: {P1: {response: 1h, hours: 24x7, escalate_at: 0%}}", "P1.escalate_at", "before the incident"),
+        ("levels: {1: {owners: []}}", "levels.1.owners", ""),
+        ("levels: {2: {owners: [x], channels: [logg]}}", "levels.2.channels", 'did you mean "log"'),
+        ("levels: {4: {owners: [x]}}", "levels.4", ""),
+    ],
+)
+def test_what_cannot_be_promised_for_incidents_is_told_with_its_place(
+    refused: Refused, added: str, place: str, said: str
+) -> None:
+    (problem, *_more) = refused((AGREED, f"{AGREED}\n        {added}"))
+    assert place in problem
+    assert said in problem

@@ -24,6 +24,7 @@ from monitor.core.agreement import (
 from monitor.core.calendar import Hours, Month, month_span
 from monitor.core.fact import Claim, Subscribed, TermsAdopted
 from monitor.core.instant import DAY_US, HOUR_US
+from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Served, Target
 from monitor.core.terms import Agreements, CreditBase, Subscription, Terms, TermsError, Tier
 from tests.core.examples import TIERS, WIB, at, rupiah
 
@@ -41,6 +42,37 @@ WRITTEN: dict[str, Any] = {
     "hours": {"days": ["mon", "tue", "sat"], "open": "08:30", "close": "24:00"},
     "holidays": "none",
     "collective_leave": True,
+    "priorities": {
+        "P1": {
+            "response": "30m",
+            "resolution": "4h",
+            "hours": "24x7",
+            "escalate_at": "50%",
+            "level_2_after": "1h",
+            "level_3_after": "2h",
+        },
+        "P2": {
+            "response": "4h",
+            "resolution": "24h",
+            "hours": "business",
+            "escalate_at": "75%",
+            "level_2_after": None,
+            "level_3_after": None,
+        },
+        "P3": {
+            "response": "8h",
+            "resolution": None,
+            "hours": "business",
+            "escalate_at": "75%",
+            "level_2_after": None,
+            "level_3_after": None,
+        },
+    },
+    "levels": {
+        "1": {"owners": ["helpdesk", "duty"], "channels": ["log"]},
+        "2": {"owners": ["escalation-manager"], "channels": ["log"]},
+        "3": {"owners": ["management"], "channels": ["log"]},
+    },
 }
 READ = Terms(
     contract="mitra",
@@ -56,6 +88,18 @@ READ = Terms(
     hours=Hours(weekdays=(1, 2, 6), open_minute=8 * 60 + 30, close_minute=24 * 60),
     holidays="none",
     collective_leave=True,
+    priorities={
+        **AGREED_TARGETS,
+        Priority.P1: Target(
+            response_us=HOUR_US // 2,
+            resolution_us=4 * HOUR_US,
+            hours=Served.AROUND,
+            escalate_at=Fraction(50),
+            level_2_after_us=HOUR_US,
+            level_3_after_us=2 * HOUR_US,
+        ),
+    },
+    levels={**AGREED_LEVELS, 1: Level(owners=("helpdesk", "duty"))},
 )
 
 
@@ -67,6 +111,10 @@ def test_terms_are_read_as_they_are_written() -> None:
 def test_what_is_left_out_has_its_default() -> None:
     assert read_terms("mitra", JANUARY, {}) == Terms(contract="mitra", effective_from_us=JANUARY)
     assert read_terms("mitra", JANUARY, {"objective": None}).objective is None
+    short = {"response": "1h", "hours": "business"}
+    (held,) = {read_terms("mitra", JANUARY, {"priorities": {"P3": short}}).priorities[Priority.P3]}
+    assert (held.resolution_us, held.escalate_at) == (None, Fraction(75))
+    assert read_terms("mitra", JANUARY, {"levels": {"2": {"owners": ["x"]}}}).levels[2].channels == ("log",)
 
 
 def test_every_value_of_terms_is_written() -> None:
@@ -106,6 +154,19 @@ def test_every_value_of_terms_is_written() -> None:
         ("hours", {"days": ["mon"], "open": "09:00", "close": "24:30"}, "no time of day"),
         ("holidays", None, "the name of a holiday table"),
         ("collective_leave", "yes", "expected true or false"),
+        ("priorities", [], "no mapping by P1, P2, P3"),
+        ("priorities", {"P4": {}}, "'P4' is not a priority"),
+        ("priorities", {"P1": {"response": "1h"}}, "at least response and hours"),
+        ("priorities", {"P1": {"response": "1h", "hours": "always"}}, "at least response and hours"),
+        ("priorities", {"P1": {"response": "1", "hours": "24x7"}}, "is no duration"),
+        ("priorities", {"P1": {"response": "1h", "hours": "24x7", "escalate_at": "0%"}}, "before the incident"),
+        ("priorities", {"P1": {"response": "1h", "hours": "24x7", "escalate": "75%"}}, "not a key of a target"),
+        ("levels", {"4": {}}, "'4' is not a level"),
+        ("levels", {"1": {"owners": []}}, "expected owners and channels"),
+        ("levels", {"1": {"channels": ["log"]}}, "expected owners and channels"),
+        ("levels", {"1": {"owners": [""]}}, "expected owners and channels"),
+        ("levels", {"1": {"owners": ["x"], "channels": "log"}}, "expected owners and channels"),
+        ("levels", {"1": {"owners": ["x"], "phone": "1"}}, "not a key of a level"),
     ],
 )
 def test_terms_that_cannot_be_read_are_refused_with_the_contract_and_what_was_meant(

@@ -5,10 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from monitor.core.check import Check, CheckList, default_stale_after_us, list_in_force
-from monitor.core.evidence import Extended, Item, extend, merged, outcome_spans, run_item, stated_item
+from monitor.core.evidence import Extended, Item, extend, merged, outcome_spans, pieces, run_item, stated_item
 from monitor.core.run import Outcome, OutcomeSpan, Run, StatedSpan
+from monitor.core.segment import Piece
 from monitor.core.span import Span
 
 PASS, FAIL, NONE = Outcome.PASS, Outcome.FAIL, Outcome.INCONCLUSIVE
@@ -189,3 +192,48 @@ def test_merging_joins_what_touches_and_drops_what_is_empty() -> None:
 )
 def test_extending_the_last_span(last: OutcomeSpan | None, item: Item, wanted: Extended) -> None:
     assert extend(last, item) == wanted
+
+
+def in_pieces(runs: Sequence[Run], hour_us: int, annulled: Sequence[Span] = ()) -> list[Piece]:
+    hours: dict[int, list[Run]] = {}
+    for held in runs:
+        hours.setdefault(held.start_us // hour_us, []).append(held)
+    return [piece for _, within in sorted(hours.items()) for piece in pieces(within, LISTS, annulled)]
+
+
+@given(
+    st.lists(st.tuples(st.integers(1, 400), st.sampled_from([PASS, PASS, FAIL, NONE])), max_size=30),
+    st.sampled_from([100, 300, 1000]),
+    st.lists(st.tuples(st.integers(0, 3000), st.integers(1, 500)), max_size=2),
+)
+def test_the_pieces_of_hours_say_what_all_the_runs_said(
+    steps: list[tuple[int, Outcome]], hour_us: int, voids: list[tuple[int, int]]
+) -> None:
+    runs, at_us = [], 0
+    for gap_us, outcome in steps:
+        at_us += gap_us
+        runs.append(run(at_us, outcome))
+    annulled = [Span(start, start + length) for start, length in voids]
+    kept = in_pieces(runs, hour_us, annulled)
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == list(outcome_spans(runs, (), LISTS, annulled))
+    half = len(runs) // 2
+    edge_us = runs[half].start_us // hour_us * hour_us if runs else 0
+    young = [held for held in runs if held.start_us >= edge_us]
+    early = [piece for piece in kept if piece.start_us < edge_us]
+    mixed = outcome_spans(young, (), LISTS, annulled, early)
+    assert list(mixed) == list(outcome_spans(runs, (), LISTS, annulled))
+
+
+def test_a_failing_piece_keeps_the_run_it_began_with() -> None:
+    first = run(60, FAIL, reason="dns")
+    found = pieces([run(0), first, run(120, FAIL, reason="tls"), run(500, NONE), run(600, NONE)], LISTS)
+    assert found == [Piece(0, 60, PASS), Piece(60, 270, FAIL, first), Piece(500, 500, NONE)]
+
+
+def test_an_annulment_between_stamps_cuts_no_piece() -> None:
+    """It voids runs, and there is none in it."""
+    annulled = [Span(50, 60)]
+    runs = [run(0), run(100)]
+    kept = pieces(runs, LISTS, annulled)
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == list(outcome_spans(runs, (), LISTS, annulled))
+    assert list(outcome_spans((), (), LISTS, annulled, kept)) == [(0, 250, PASS)]

@@ -286,6 +286,8 @@ def test_imports_count_only_while_the_ledger_has_nothing_of_its_own() -> None:
 
 def test_other_facts_pass_by() -> None:
     claim = facts.Claim(partner="acme", service="portal", month="2026-04", at_us=0)
-    book = Book.of(sealed(claim, facts.ClockStep(at_us=0, delta_us=1)))
+    applied = facts.CreditApplied(partner="acme", service="portal", month="2026-04", invoice="INV-7", at_us=0)
+    book = Book.of(sealed(claim, applied, facts.ClockStep(at_us=0, delta_us=1)))
     assert [recorded.fact for recorded in book.claims] == [claim]
+    assert [recorded.fact for recorded in book.applied] == [applied]
     assert book.exclusions == {}

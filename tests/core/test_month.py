@@ -125,6 +125,15 @@ def test_where_a_claim_stands(
     assert claim_status(month, Claims(filed_us=filed, deadline_us=DEADLINE, final=final), now_us) == wanted
 
 
+@pytest.mark.parametrize(
+    ("month", "final", "wanted"),
+    [(OWED, True, ClaimStatus.APPLIED), (OWED, False, ClaimStatus.FILED), (NOTHING, True, ClaimStatus.REFUSED)],
+)
+def test_only_a_granted_credit_is_applied(month: Figures, final: bool, wanted: ClaimStatus) -> None:
+    claims = Claims(filed_us=(DEADLINE - 1,), deadline_us=DEADLINE, final=final, applied=True)
+    assert claim_status(month, claims, DEADLINE) == (wanted, DEADLINE - 1)
+
+
 def test_the_fee_is_the_subscription_s() -> None:
     cheap = replace(OWED, subscription=subscription(fee=replace(OWED.subscription.fee, amount=OWED.credit.amount)))
     assert cheap.credit.amount == OWED.credit.amount / 10

@@ -7,6 +7,8 @@ import shutil
 import signal
 import subprocess
 
+import yaml
+
 from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Process, Sample, eventually, fetch, shown
 
 
@@ -17,10 +19,30 @@ def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
         assert piece in said
     document = json.loads(cli("probe", "cloud/order", "--json"))
     assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
+    assert "░" in said
+    log = json.loads(cli("probe", "cloud/order", "--har"))["log"]
+    assert [entry["comment"] for entry in log["entries"]] == ["log in", "order", "clean up"]
+    assert [entry["request"]["method"] for entry in log["entries"]] == ["POST", "POST", "DELETE"]
+    assert all(entry["timings"]["wait"] > 0 for entry in log["entries"])
+    assert "rahasia" not in json.dumps(log)
+    assert "leave --json and --watch away" in cli("probe", "cloud/order", "--har", "--json", code=2)
     sample.set_mode("half")
     said = cli("probe", "cloud/order", code=1)
     assert "http_status in 'order'" in said
     assert 'did you mean "cloud/order"?' in cli("probe", "cloud/oder", code=2)
+
+
+def test_a_probe_is_watched_until_it_is_interrupted(cli: Cli, sample: Sample) -> None:
+    arguments = [str(JAGA), "probe", "cloud/health", "--watch", "--every", "0.2", "--json"]
+    process = Process.start(arguments, cli.folder, read="stdout")
+    try:
+        seen = [json.loads(process.line(lambda line: line.startswith("{")))["outcome"] for _ in range(3)]
+        sample.set_mode("most")
+        process.line(lambda line: json.loads(line)["outcome"] == "fail")
+        assert process.stop(signal.SIGINT) == 1, "the last one failed"
+    finally:
+        process.end()
+    assert seen == ["pass"] * 3
 
 
 def test_the_whole_way(cli: Cli, sample: Sample, daemon: tuple[Process, str]) -> None:
@@ -106,8 +128,39 @@ def test_verbs_reach_a_running_daemon_and_it_reads_its_configuration_again(
     eventually("the new name", lambda: shown(pages)["name"] == "Renamed")
 
 
+def test_a_service_that_is_down_keeps_its_list_unless_somebody_insists(
+    cli: Cli, sample: Sample, daemon: tuple[Process, str]
+) -> None:
+    _process, pages = daemon
+    eventually("all four pass", lambda: len(shown(pages)["passing"]) == 4)
+    assert "The new configuration is in force." in cli("reload")
+    sample.set_mode("most")
+    eventually("down", lambda: shown(pages)["verdict"] == "down")
+    written = cli.folder / "config" / "jaga.yaml"
+    before = written.read_text()
+    written.write_text(before.replace("services:\n  cloud:", "services: {}\nold:\n  cloud:", 1))
+    assert "old" in cli("reload", code=2)
+    # Fewer checks, and none of those that fail: that would end the outage.
+    failing = shown(pages)["failing"]
+    document = yaml.safe_load(before)
+    checks = document["services"]["cloud"]["checks"]
+    document["services"]["cloud"]["checks"] = {name: checks[name] for name in checks if name not in failing}
+    written.write_text(yaml.safe_dump(document, sort_keys=False))
+    assert "cloud: not up, keeps its check list" in cli("reload", code=1)
+    assert shown(pages)["verdict"] == "down"
+    assert "--while-down needs --reason" in cli("reload", "--while-down", code=2)
+    cli("reload", "--while-down", "--reason", "the others are of a page that is gone", "--by", "sari")
+    eventually("the shorter list", lambda: shown(pages)["total"] == 4 - len(failing))
+    adopted = [json.loads(line) for line in cli("ledger", "export").splitlines() if '"type":"checks"' in line]
+    assert [(fact.get("by"), fact.get("note")) for fact in adopted] == [
+        (None, None),
+        ("sari", "while the service was not up: the others are of a page that is gone"),
+    ]
+
+
 def test_a_second_daemon_is_refused(cli: Cli, daemon: tuple[Process, str]) -> None:
-    assert "owned by" in cli("run", code=2)
+    process, _pages = daemon
+    assert f"owned by pid {process.child.pid} on" in cli("run", code=2)
 
 
 def test_nobody_reads_any_more(cli: Cli) -> None:

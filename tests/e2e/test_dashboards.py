@@ -32,15 +32,7 @@ DASHBOARDS = sorted((shipped("grafana") / "dashboards").glob("*.json"))
 VARIABLES = ["datasource", "job", "instance", "sla_service", "partner"]
 WITHOUT_DATA = NOT_EXPORTED_YET | {
     # Families of the catalogue that come with the parts that fill them.
-    "sla_incident_clock_breaches_total",
-    "sla_incident_clock_deadline_timestamp_seconds",
-    "sla_incident_escalations_total",
-    "sla_incident_resolution_seconds_bucket",
-    "sla_incident_response_seconds_bucket",
-    "sla_incidents_open",
-    "sla_incidents_opened_total",
     "sla_notifications_total",
-    "sla_statement_credit_ratio",
 }
 
 

@@ -7,11 +7,14 @@ import json
 import pytest
 
 from monitor.core.fact import ExclusionReason, Ruling
+from monitor.core.incident_fact import Attachment, EscalationReason
+from monitor.core.priority import ClockName, Priority
 from monitor.ledger.command import (
     COMMANDS,
     Adjudicate,
     AnnounceMaintenance,
     Annul,
+    ApplyCredit,
     CancelMaintenance,
     CloseMonth,
     Command,
@@ -24,6 +27,22 @@ from monitor.ledger.command import (
     Reverse,
     read_command,
     write_command,
+)
+from monitor.ledger.incidents_command import (
+    AcknowledgeIncident,
+    AssignIncident,
+    ChangePriority,
+    CloseIncident,
+    ConveneCall,
+    EscalateIncident,
+    FixIncident,
+    OpenIncident,
+    PauseIncident,
+    ReopenIncident,
+    ResumeIncident,
+    SendPlan,
+    SupplyIncident,
+    WorkAroundIncident,
 )
 
 EXAMPLES: tuple[Command, ...] = (
@@ -44,7 +63,32 @@ EXAMPLES: tuple[Command, ...] = (
     Adjudicate(service="portal", start_us=1, end_us=2, verdict=Ruling.UP, evidence="log"),
     Annul(service="portal", check="login", location="jkt-1", start_us=1, end_us=2, note="our fault"),
     FileClaim(partner="acme", service="portal", month="2026-04"),
+    ApplyCredit(partner="acme", service="portal", month="2026-04", invoice="INV-7"),
     CloseMonth(partner="acme", service="portal", month="2026-04", restate_reason="late runs"),
+    OpenIncident(
+        service="portal",
+        priority=Priority.P1,
+        summary="down",
+        partner="acme",
+        reporter="personal:" + 64 * "1",
+        identity=("name", "email"),
+        pieces={"actual": "error 500"},
+        attachments=(Attachment(name="a.png", media_type="image/png", size_bytes=7, digest="sha256:02"),),
+        at_us=5,
+    ),
+    SupplyIncident(incident="i-1", pieces={"steps": "log in"}),
+    AcknowledgeIncident(incident="i-1"),
+    AssignIncident(incident="i-1", assignee="dewi"),
+    WorkAroundIncident(incident="i-1", note="restarted"),
+    FixIncident(incident="i-1", note="patched"),
+    CloseIncident(incident="i-1"),
+    ReopenIncident(incident="i-1", note="again"),
+    PauseIncident(incident="i-1", note="waits", partner="acme", clock=ClockName.RESOLUTION),
+    ResumeIncident(incident="i-1", partner="acme"),
+    ChangePriority(incident="i-1", priority=Priority.P2),
+    EscalateIncident(incident="i-1", reason=EscalationReason.STALLED_PROGRESS, note="nothing for a day"),
+    SendPlan(incident="i-1", note="plan"),
+    ConveneCall(incident="i-1", note="at 10"),
 )
 
 

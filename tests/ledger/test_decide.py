@@ -123,6 +123,14 @@ def test_announcing_with_a_notice_given_by_letter(keeper: Keeper) -> None:
     assert (notice.maintenance, notice.at_us, notice.evidence) == (window.id, NOW - DAY_US, "registered letter 17")
 
 
+def test_announcing_late_says_nothing_of_a_partner_that_was_told_in_time(keeper: Keeper) -> None:
+    told = Notified(partner="acme", at_us=keeper.now_us - 3 * DAY_US, evidence="letter 12")
+    late = announce(start_us=keeper.now_us + HOUR_US, end_us=keeper.now_us + 2 * HOUR_US, notified=(told,))
+    done = keeper.give(late)
+    assert isinstance(done, Done)
+    assert [remark.split(":")[0] for remark in done.remarks] == ["m-1, beta"]
+
+
 def test_announcing_says_who_cannot_be_told_in_time_any_more(keeper: Keeper) -> None:
     def remarks(**more: object) -> list[str]:
         done = keeper.give(announce(**more))

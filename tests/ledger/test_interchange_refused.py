@@ -6,6 +6,7 @@ import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -37,6 +38,13 @@ CLOSE = (
     + AT
     + "}"
 )
+
+
+def terms_line(**written: Any) -> str:  # noqa: ANN401 - the terms as somebody wrote them
+    fact = {"type": "terms", "contract": "mitra", "effective_from": "2026-01-01T00:00:00+07:00", "terms": written}
+    return json.dumps(fact)
+
+
 OUTAGE = '{"type":"outage","id":"o-1","service":"portal","start":"2026-04-08T00:00:00Z",' + AT + "}"
 
 
@@ -77,7 +85,7 @@ def refused(store: SqlStore, *lines: str | bytes) -> list[str]:
         (b"[" * 500_000, "is nested more than 64 deep"),
         (b'{"a":' * 65 + b"1" + b"}" * 65, "is nested more than 64 deep"),
         (b'{"a": "\xff"}', "is no UTF-8: byte 0xff at position 8"),
-        (b'{"a": "' + b"x" * 2**20 + b'"}', "has more than 1048576 bytes"),
+        (b'{"a": "' + b"x" * 2**24 + b'"}', "has more than 16777216 bytes"),
         (b'{"a": "\n', "is no JSON: Unterminated string"),
     ],
 )
@@ -95,16 +103,16 @@ def test_brackets_within_texts_are_no_depth() -> None:
 
 
 def test_a_line_beyond_the_limit_is_one_problem_and_the_next_is_read(store: SqlStore) -> None:
-    long = b'{"a": "' + b"x" * (3 * 2**20) + b'"}'
+    long = b'{"a": "' + b"x" * (3 * 2**24) + b'"}'
     problems = refused(store, HEADER, long, '{"type":"clam"}')
-    assert problems[0] == "line 2: has more than 1048576 bytes"
+    assert problems[0] == "line 2: has more than 16777216 bytes"
     assert problems[1].startswith("line 3: type 'clam' is unknown; did you mean \"claim\"")
     assert len(problems) == 2
 
 
 def test_an_endless_line_is_read_in_pieces(store: SqlStore) -> None:
-    data = HEADER.encode() + b"\n" + b"x" * (5 * 2**20)
-    with pytest.raises(ImportRefusedError, match="line 2: has more than 1048576 bytes"):
+    data = HEADER.encode() + b"\n" + b"x" * (5 * 2**24)
+    with pytest.raises(ImportRefusedError, match="line 2: has more than 16777216 bytes"):
         import_(store, io.BytesIO(data), now_us=NOW, rebuild=lambda *_: None)
 
 
@@ -185,6 +193,22 @@ def test_the_header_is_the_first_line_and_the_only_one(store: SqlStore, lines: t
         (
             '{"type":"reversal","of":"x-9",' + AT + "}",
             "\"of\" names 'x-9', which is no exclusion or adjudication or annulment of this file or the ledger",
+        ),
+        (
+            terms_line(credits=[{"below": "95%", "credit": "10%"}, {"below": "97%", "credit": "25%"}]),
+            "terms of mitra: tiers overlap: below 97 stands after below 95",
+        ),
+        (
+            terms_line(credits=[{"below": "90%", "credit": "25%"}]),
+            "terms of mitra: tiers leave a hole: the highest is below 90, the guarantee is 95",
+        ),
+        (terms_line(timezone="Mars/Olympus"), "terms of mitra: 'Mars/Olympus' is no time zone such as Asia/Jakarta"),
+        (terms_line(timezone="../../etc/passwd"), "is no time zone such as Asia/Jakarta"),
+        (terms_line(grace="3 days"), "terms of mitra: '3 days' is no duration"),
+        (
+            '{"type":"exclusion","id":"x-1","reason":"attack","services":["portal"],"partners":null,'
+            '"start":"2026-04-02T00:00:00Z","end":"2026-04-01T00:00:00Z",' + AT + "}",
+            '"end" 2026-04-01T00:00:00.000000+00:00 is not after "start"',
         ),
     ],
 )

@@ -17,7 +17,7 @@ from monitor.core.statement import digest_of
 from monitor.core.terms import Agreements
 from monitor.ledger.command import Adjudicate, Annul, CloseMonth, Exclude, FileClaim, Reverse
 from monitor.ledger.evidence import rebuild
-from monitor.ledger.explain import explain
+from monitor.ledger.explain import explain, matches_issued
 from monitor.ledger.month import NoSuchVersionError
 from monitor.storage import Unit
 from tests.core.examples import WIB, subscription, terms
@@ -157,9 +157,12 @@ def test_the_close_holds_the_digest_of_what_it_issued(tmp_path: Path) -> None:
         assert fact.version == 1
         assert found.document["credit"]["percent"] == "25"
         is_as_issued(keeper, fact)
-        assert "recomputed digest matches the issued one" in explain(found, WIB)[-1]
+        assert "recomputed digest matches the one issued with version" in explain(found, WIB)[-1]
         changed = replace(found, document=found.document | {"imported": True})
         assert "DOES NOT match" in explain(changed, WIB)[-1]
+        issued_otherwise = replace(found, ground=replace(found.ground, digest="sha256:of another statement"))
+        assert "DOES NOT match: issued with version 1 was sha256:of another" in explain(issued_otherwise, WIB)[-1]
+        assert not matches_issued(issued_otherwise)
 
 
 def test_a_closed_version_is_the_same_after_anything_that_follows(tmp_path: Path) -> None:

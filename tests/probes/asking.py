@@ -21,6 +21,7 @@ def context(network: Network, *, timeout_s: float = 10, secrets: Mapping[str, st
         deadline_ns=time.monotonic_ns() + int(timeout_s * SECOND_NS),
         network=network,
         secret=lambda reference: known[reference],
+        wall_us=lambda: time.time_ns() // 1000,
     )
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from pathlib import Path
 from typing import Any
 
 import jsonpath
@@ -16,7 +17,7 @@ from probes import OwnFault, ProbeError
 from probes._answer import Answer, NotJsonError, plain_steps
 from probes._judge import Judge, same
 from probes.template import Expander
-from probes.transaction import parse
+from probes.transaction import SpecError, parse
 
 BODY = json.dumps(
     {
@@ -84,6 +85,9 @@ HOLDS: list[dict[str, Any]] = [
     {"json": {"$..b[0]": "x"}},
     {"json": {"$.token": "{{ token }}"}},
     {"json": {"$.n": "{{ n }}"}},
+    {"schema": {"type": "object", "required": ["token"], "properties": {"n": {"type": "integer"}}}},
+    {"schema": {"$ref": "#/$defs/a", "$defs": {"a": {"properties": {"token": {"pattern": "^a.c$"}}}}}},
+    {"schema": True},
     {"time": "< 51ms"},
     {"time": "<= 50ms"},
     {"size": "> 10B"},
@@ -132,6 +136,11 @@ FAILS: list[tuple[dict[str, Any], str]] = [
     (
         {"json": {"$.items[*].state": "active"}},
         's.json.$.items[*].state: json $.items[*].state: expected "active", got',
+    ),
+    ({"schema": {"required": ["no"]}}, 's.schema: schema: at $: "no" is a required property'),
+    (
+        {"schema": {"properties": {"items": {"items": {"properties": {"id": {"maximum": 1}}}}}}},
+        "s.schema: schema: at $.items[1].id: 2 is greater than the maximum of 1",
     ),
     ({"time": "< 50ms"}, "s.time: time: expected < 50ms, took 50.0ms"),
     ({"size": "< 10B"}, "s.size: size: expected < 10B, got"),
@@ -256,3 +265,124 @@ def test_other_paths_are_left_to_the_library(path: str) -> None:
 @given(documents, documents)
 def test_sameness_is_that_of_json(a: object, b: object) -> None:
     assert same(a, b) == (json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True))
+
+
+# Markup.
+
+PAGE = b"""<!doctype html><html><head><title> Portal  of Acme </title></head><body>
+<ul id=orders><li class="row new">one</li><li class=row>two</li></ul><a href="/x?a=1&amp;b=2">x</a></body></html>"""
+FEED = (
+    b"""<?xml version="1.0"?><feed><entry id="7"><total currency="IDR">12500000</total></entry><entry id="8"/></feed>"""
+)
+
+MARKUP: list[tuple[bytes, bytes, dict[str, Any], str | None]] = [
+    (PAGE, b"text/html", {"css": {"title": "Portal of Acme", "#orders li.row.new": "one"}}, None),
+    (PAGE, b"text/html", {"css": {"li.row": {"matches": "^(one|two)$"}, "form": {"exists": False}}}, None),
+    (PAGE, b"text/html", {"xpath": {"count(//li)": 2, "//a/@href": "/x?a=1&b=2", "//li = 'two'": True}}, None),
+    (
+        PAGE,
+        b"text/html",
+        {"xpath": {"count(//li)": {"min": 1, "max": 9}, "string(//title)": {"matches": "Acme"}}},
+        None,
+    ),
+    (PAGE, b"text/html", {"css": {"li": "one"}}, 's.css.li: css li: expected "one", got "two"'),
+    (PAGE, b"text/html", {"css": {"form": "x"}}, "s.css.form: css form: expected it to exist, it does not"),
+    (PAGE, b"text/html", {"xpath": {"count(//li)": 3}}, "s.xpath.count(//li): xpath count(//li): expected 3, got 2.0"),
+    (PAGE, b"text/html", {"xpath": {"$nobody": 1}}, "s.xpath.$nobody: xpath $nobody: the expression cannot be"),
+    (FEED, b"application/xml", {"xpath": {"/feed/entry[@id='7']/total": "12500000", "//total/@currency": "IDR"}}, None),
+    (FEED, b"application/atom+xml", {"css": {"entry total": "12500000"}}, None),
+    (
+        b"<a><b></a>",
+        b"text/xml",
+        {"xpath": {"/a": "x"}},
+        "s.xpath./a: xpath /a: the body is no XML: Opening and ending",
+    ),
+    (b"", b"text/html", {"xpath": {"/a": "x"}}, "s.xpath./a: xpath /a: the body"),
+    (b"x" * ((1 << 20) + 1), b"text/html", {"css": {"a": "x"}}, "s.css.a: css a: the body is longer than the 1 MiB"),
+    (PAGE + b" " * 9000, b"text/html", {"css": {"title": "Portal of Acme"}}, None),
+]
+
+
+@pytest.mark.parametrize(("body", "kind", "expect", "words"), MARKUP)
+async def test_markup(body: bytes, kind: bytes, expect: dict[str, Any], words: str | None) -> None:
+    said = await judged(expect, facts(body, kind=kind))
+    assert [text[: len(words or "")] for text in said] == ([] if words is None else [words])
+
+
+async def test_xml_reads_no_file_and_no_entity_grows(tmp_path: Path) -> None:
+    secret = tmp_path / "secret"
+    secret.write_text("c4n4ry", encoding="ascii")
+    leaking = f'<!DOCTYPE a [<!ENTITY x SYSTEM "file://{secret}">]><a>&x;</a>'.encode()
+    said = await judged({"xpath": {"string(/a)": "c4n4ry"}}, facts(leaking, kind=b"text/xml"))
+    assert len(said) == 1
+    assert "c4n4ry" not in said[0].rpartition("got")[2]
+    levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
+    laughs = f'<!DOCTYPE a [<!ENTITY l0 "ha">{levels}]><a>&l9;</a>'.encode()
+    begun = time.monotonic()
+    await judged({"xpath": {"string-length(/a)": {"max": 1000}}}, facts(laughs, kind=b"text/xml"))
+    assert time.monotonic() - begun < 1
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        ({"xpath": {"//[": 1}}, "is no XPath"),
+        ({"css": {"a[": 1}}, "is no CSS selector"),
+        ({"schema": 7}, "a JSON Schema is a mapping"),
+        ({"schema": {"type": "strnig"}}, "no JSON Schema"),
+        ({"schema": {"$ref": "https://example.com/schema.json"}}, "remote reference"),
+        ({"schema": {"$ref": "file:///etc/passwd"}}, "remote reference"),
+        ({"schema": {"pattern": "(a)\\1"}}, "no JSON Schema"),
+        ({"certificate": {"valid_for": "14d"}}, None),
+        ({"certificate": {}}, "expects nothing"),
+        ({"records": ["x"]}, "http has no records to expect"),
+    ],
+)
+def test_what_cannot_be_meant_is_refused_when_it_is_read(expect: dict[str, Any], words: str | None) -> None:
+    if words is None:
+        parse({"http": {"get": "https://a.test/"}, "expect": expect})
+        return
+    with pytest.raises(SpecError, match=words):
+        parse({"http": {"get": "https://a.test/"}, "expect": expect})
+
+
+async def test_a_pattern_of_a_schema_takes_linear_time() -> None:
+    body = json.dumps({"a": "a" * 50_000 + "!"}).encode()
+    begun = time.monotonic()
+    (said,) = await judged({"schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}}, facts(body))
+    assert time.monotonic() - begun < 1
+    assert said.startswith("s.schema: schema: at $.a:")
+
+
+# Records.
+
+
+@pytest.mark.parametrize(
+    ("expect", "words"),
+    [
+        (["192.0.2.1", "192.0.2.2"], None),
+        (["192.0.2.2", "192.0.2.1"], None),
+        ({"contains": "192.0.2.1", "not_contains": "192.0.2.9", "min": 2, "max": 2, "matches": r"^192\.0\.2\."}, None),
+        (["192.0.2.1"], "s.records.equals: records: expected 192.0.2.1, got 192.0.2.1, 192.0.2.2"),
+        ([], "s.records.equals: records: expected , got 192.0.2.1, 192.0.2.2"),
+        ({"contains": ["192.0.2.1", "192.0.2.3"]}, "s.records.contains: records: expected '192.0.2.3' among them"),
+        ({"not_contains": "192.0.2.1"}, "s.records.not_contains: records: expected no '192.0.2.1'"),
+        ({"matches": "1$"}, "s.records.matches: records: expected each to match '1$', got '192.0.2.2'"),
+        ({"min": 3}, "s.records.min: records: expected at least 3, got 2"),
+        ({"max": 1}, "s.records.max: records: expected at most 1, got 2"),
+    ],
+)
+async def test_records(expect: object, words: str | None) -> None:
+    step = parse({"dns": {"query": "a.test", "server": "192.0.2.53"}, "expect": {"records": expect}}).steps[0]
+    came = {"records": ("192.0.2.1", "192.0.2.2"), "duration_ns": 1}
+    judge = Judge("s", Answer(came), Expander(lambda _: "", {}), lambda text: text)
+    await judge.judge(step.expect)
+    said = [f"{failed.id}: {failed.message}" for failed in judge.failed]
+    assert [text[: len(words or "")] for text in said] == ([] if words is None else [words])
+    assert {failed.id for failed in judge.failed} <= set(step.expect.ids("s", with_status=False))
+
+
+@pytest.mark.parametrize("expect", [{}, {"min": 2, "max": 1}, {"min": -1}])
+def test_records_that_expect_nothing_or_the_impossible(expect: object) -> None:
+    with pytest.raises(SpecError, match="records"):
+        parse({"dns": {"query": "a.test", "server": "192.0.2.53"}, "expect": {"records": expect}})

@@ -9,8 +9,12 @@ from contextlib import contextmanager
 
 import pytest
 
-from probes import FailReason, InconclusiveReason, Outcome
+from probes import FailReason, InconclusiveReason, Outcome, OwnFault
+from probes._answer import Answer
+from probes._judge import Judge
 from probes._net import LiveNetwork
+from probes.template import Expander
+from probes.transaction import parse
 from tests.probes.asking import ask, descriptors_fall_to, open_descriptors, reset_peak, resident_bytes
 from tests.probes.hostile import Hostile, catalogue
 
@@ -150,3 +154,42 @@ async def test_a_good_probe_beside_all_of_them_is_not_disturbed(hostile: Hostile
     assert answers == [Outcome.PASS] * 100
     unclassified = [failure for failure in failures if failure.outcome is not Outcome.FAIL and not failure.tainted]
     assert not unclassified
+
+
+MIB = 1 << 20
+BODIES = {
+    "many small arrays": b"[" + b"[]," * (MIB // 3 - 10) + b"[]]",
+    "many small objects": b"[" + b'{"a":1},' * (MIB // 8 - 10) + b"0]",
+    "deep": b"[" * MIB,
+    "many elements": b"<a></a>" * (MIB // 7 - 10),
+    "deep elements": b"<a>" * (MIB // 3 - 10),
+    "many attributes": b"<a " + b"b=c " * (MIB // 4 - 10) + b">",
+    "long text": b"x" * MIB,
+    "noise": bytes(range(256)) * (MIB // 256),
+}
+WISHES: dict[str, dict[str, object]] = {
+    "json": {"json": {"$[*].a": 1}},
+    "schema": {"schema": {"type": "array", "items": {"type": "object", "required": ["b"]}}},
+    "xpath": {"xpath": {"count(//a)": 3, "//a/@b": "d"}},
+    "css": {"css": {"a > a": "x"}},
+    "body": {"body": {"contains": "never", "matches": "(x+x+)+y"}},
+}
+
+
+@pytest.mark.parametrize("wish", WISHES)
+async def test_no_hostile_body_holds_the_loop_whatever_is_asked_of_it(wish: str) -> None:
+    step = parse({"http": {"get": "http://a.test/"}, "expect": WISHES[wish]}).steps[0]
+
+    async def judged(body: bytes) -> None:
+        facts = {"status": 200, "headers": [], "body": body, "size": len(body), "duration_ns": 1}
+        judge = Judge("s", Answer(facts), Expander(str, {}), lambda text: text)
+        try:
+            await judge.judge(step.expect)
+        except OwnFault:
+            return  # the pattern took too long: said, and nobody waited for it
+
+    await judged(b"[]")  # loads what it needs
+    for name, body in BODIES.items():
+        with turns() as watch:
+            await judged(body)
+        assert watch.longest_s < 0.05, name

@@ -10,7 +10,7 @@ import pytest
 
 from tests.probes.hostile import Hostile
 
-HEAVY = ("aiohttp", "cryptography", "jsonpath", "regex", "rich", "sqlalchemy")
+HEAVY = ("aiohttp", "cryptography", "cssselect", "jsonpath", "jsonschema_rs", "lxml", "regex", "rich", "sqlalchemy")
 
 PROGRAM = f"""
 import asyncio, gc, sys

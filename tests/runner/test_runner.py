@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncIterator, Coroutine, Iterator, Sequence
 from contextlib import asynccontextmanager, contextmanager
 from types import ModuleType
 from typing import Any, TypeVar
@@ -15,7 +15,17 @@ import pytest
 import probes
 from monitor.clock import live_clock
 from monitor.core.run import Outcome, Run
-from monitor.runner import CONTROL_SPACING_US, CONTROL_TIMEOUT_US, Control, Plan, Runner, budget_us, parse_control
+from monitor.runner import (
+    CONTROL_EVERY_US,
+    CONTROL_SPACING_US,
+    CONTROL_TIMEOUT_US,
+    Control,
+    Ground,
+    Plan,
+    Runner,
+    budget_us,
+    parse_control,
+)
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.simulation.loop import SimulatedClock, VirtualLoop
@@ -260,7 +270,7 @@ def test_a_wide_outage_asks_the_controls_in_rounds_and_no_answer_is_older_than_i
         rounds: list[int] = []
         ask = bench.runner._round
 
-        async def counted() -> bool:
+        async def counted() -> Ground:
             rounds.append(loop.time_ns())
             return await ask()
 
@@ -274,6 +284,28 @@ def test_a_wide_outage_asks_the_controls_in_rounds_and_no_answer_is_older_than_i
     assert {run.outcome for run in runs} == {Outcome.FAIL}
     assert len(rounds) == 2, "one before all confirmations, one after them"
     assert max(run.duration_us for run in runs) <= CONTROL_SPACING_US + CONTROL_TIMEOUT_US
+
+
+def test_the_controls_are_asked_on_a_schedule_of_their_own(loop: VirtualLoop) -> None:
+    with listeners(3) as opened:
+        bench = Bench(loop, controls=[control_of(listener) for listener in opened])
+        seen: list[int] = []
+
+        async def story() -> None:
+            watch = asyncio.create_task(bench.runner.watch_controls())
+            for _ in range(2):
+                await asyncio.sleep(CONTROL_EVERY_US * 0.8 / 1e6)
+                seen.append(sum(bench.runner.stats.controls.values()))
+                opened[0].close()
+            watch.cancel()
+            await asyncio.wait([watch])
+
+        bench.do(story())
+    assert seen == [3, 2]
+
+
+def test_without_controls_there_is_nothing_to_watch(loop: VirtualLoop) -> None:
+    Bench(loop).do(asyncio.wait_for(Bench(loop).runner.watch_controls(), 1))
 
 
 def test_control_addresses() -> None:
@@ -297,13 +329,52 @@ def test_the_budget_of_a_run() -> None:
 
 
 @asynccontextmanager
-async def live_runner() -> AsyncIterator[Runner]:
-    clock, network = live_clock(asyncio.get_running_loop()), LiveNetwork()
+async def live_runner(controls: Sequence[Control] = (), **network_options: Any) -> AsyncIterator[Runner]:  # noqa: ANN401 - the network's own
+    clock, network = live_clock(asyncio.get_running_loop()), LiveNetwork(**network_options)
     try:
-        yield Runner(location="jkt-1", clock=clock, network=network, secret=lambda name: name)
+        yield Runner(location="jkt-1", clock=clock, network=network, secret=lambda name: name, controls=controls)
     finally:
         network.close()
         clock.close()
+
+
+@pytest.mark.parametrize(
+    ("names_good", "failure", "expected"),
+    [
+        (2, "dns", "dns"),
+        (1, "dns", "own_resolver"),
+        (0, "dns", "own_resolver"),
+        (1, "refused by name", "own_resolver"),
+        (0, "refused by address", "connect"),
+    ],
+)
+async def test_a_resolver_that_lies_is_our_own_fault(
+    monkeypatch: pytest.MonkeyPatch, faulty: ModuleType, names_good: int, failure: str, expected: str
+) -> None:
+    """The controls by address answer throughout; of three that have names, so many are found (FAULTS 2.A)."""
+    with listeners(7) as opened:
+        known = {f"control-{n}.test" for n in range(names_good)}
+
+        def resolver(host: str, port: int, _family: int, _kind: int) -> list[tuple[Any, Any, Any, str, Any]]:
+            if host not in known:
+                raise socket.gaierror(socket.EAI_NONAME, "no such name")
+            return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", port))]
+
+        by_name = [parse_control(f"tcp://control-{n}.test:{opened[n].getsockname()[1]}") for n in range(3)]
+
+        async def fails(_spec: object, ctx: probes.Context) -> probes.Result:
+            if failure == "dns":
+                raise probes.ProbeError(probes.FailReason.DNS, "no such name")
+            if failure == "refused by name":
+                ctx.add_phase(probes.Phase.RESOLVE, 1)
+            raise probes.ProbeError(probes.FailReason.CONNECT, "refused")
+
+        monkeypatch.setitem(faulty.__dict__, "probe", fails)
+        controls = [*by_name, *map(control_of, opened[3:])]
+        async with live_runner(controls, getaddrinfo=resolver) as runner:
+            run = await runner.run(scripted(faulty, "fail"), START_US)
+    assert (run.outcome is Outcome.FAIL) == (expected != "own_resolver")
+    assert run.reason == expected
 
 
 def http_plan(url: str, *, timeout_s: float = 2, attempts: int = 2) -> Plan:

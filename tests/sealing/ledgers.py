@@ -19,7 +19,7 @@ from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Outcome, Run
 from monitor.ledger.verify import Outside, VerifyReport, verify
 from monitor.sealing.checkpoints import Sealer, place_of
-from monitor.sealing.keys import checks, read_key
+from monitor.sealing.keys import SigningKey, checks, read_key
 from monitor.storage import Unit
 from monitor.storage.checksum import checksum
 from monitor.storage.sqlite import open_reader, open_store
@@ -180,9 +180,13 @@ def why_of(ledger: Ledger) -> str:
     return sealer.why_not or ""
 
 
-def resign_with_the_key(ledger: Ledger, change: Callable[[list[Body]], list[Body]]) -> list[str]:
-    """Rewrite as the operator can, who has the key: every checkpoint is signed anew over what now stands before it."""
-    key = read_key(ledger.sealer().place.key)
+def resign_with_the_key(
+    ledger: Ledger, change: Callable[[list[Body]], list[Body]], key: SigningKey | None = None
+) -> list[str]:
+    """Rewrite as the operator can, who has the key (or with another one): every checkpoint is signed anew over what now
+    stands before it.
+    """
+    key = key or read_key(ledger.sealer().place.key)
     assert key is not None
     notes: list[str] = []
 

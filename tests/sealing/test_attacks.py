@@ -114,6 +114,14 @@ def test_the_chain_recomputed_without_its_checkpoints(sealed: tuple[Ledger, list
     assert kinds == {"checkpoint"}
 
 
+def test_a_key_that_is_named_and_has_signed_nothing(sealed: tuple[Ledger, list[str]]) -> None:
+    """The name of the right key can be left standing by anybody; it speaks only for what it signed."""
+    ledger, _notes = sealed
+    rewrite(ledger, lambda bodies: [b for b in cheaper(bodies) if b["fact"]["type"] != "checkpoint"])
+    assert ledger.found() == []
+    assert ledger.found(Outside(key=ledger_key(ledger))) == [(0, "key")]
+
+
 def test_the_chain_recomputed_with_another_key(sealed: tuple[Ledger, list[str]]) -> None:
     """Its own key is sound for itself; the key that a partner keeps does not vouch for it."""
     ledger, notes = sealed
@@ -130,6 +138,14 @@ def test_the_chain_recomputed_with_another_key(sealed: tuple[Ledger, list[str]])
     assert ledger.found(Outside(key=key)) == [(0, "key")]
     assert (0, "checkpoint") in ledger.found(Outside(checkpoints=(notes[1],)))
     assert f"it holds {key.id.hex()}, the ledger names {forged.public.id.hex()}" in why_of(ledger)
+
+
+def test_checkpoints_signed_anew_with_another_key_under_the_same_name(sealed: tuple[Ledger, list[str]]) -> None:
+    """Their roots are right, the key that the ledger names did not sign them; each is named."""
+    ledger, _notes = sealed
+    resign_with_the_key(ledger, cheaper, make_key(ledger_key(ledger).name))
+    assert sorted(ledger.found()) == [(5, "checkpoint"), (9, "checkpoint")]
+    assert "is not signed by the key in force" in str(ledger.verify().problems[0])
 
 
 def test_a_tail_cut_below_a_checkpoint(sealed: tuple[Ledger, list[str]]) -> None:

@@ -118,12 +118,14 @@ class VirtualLoop(asyncio.SelectorEventLoop):
 
 class SimulatedClock(AnchoredClock):
     """The time base on virtual time. `step` moves the wall clock alone, as an operator's `date` or NTP would;
-    `suspend` lets boot time pass while monotonic time stands, as a sleeping machine does.
+    `suspend` lets boot time pass while monotonic time stands, as a sleeping machine does. `vouched` is what the kernel
+    would say of the wall clock.
     """
 
     def __init__(self, loop: VirtualLoop, start_us: int) -> None:
         self._offset_ns = 0
         self._suspended_ns = 0
+        self.vouched = False
 
         def boot_ns() -> int:
             return loop.time_ns() + self._suspended_ns
@@ -137,6 +139,7 @@ class SimulatedClock(AnchoredClock):
             boot_ns=boot_ns,
             monotonic_ns=loop.time_ns,
             alarm=lambda ring: LoopAlarm(loop, boot_ns, ring),
+            vouched=lambda: self.vouched,
         )
 
     def step(self, by_us: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 from aiohttp import web
 
 from monitor.app import Daemon, compose
+from monitor.clock import Sync
 from monitor.config import CheckSettings, ServiceSettings, Settings
 from monitor.core.check import Network, default_stale_after_us
 from monitor.core.terms import Fee, Subscription, Terms, Tier
@@ -126,9 +127,10 @@ class World:
     def stale_after_us(self) -> int:
         return default_stale_after_us(self.interval_us, self.timeout_us)
 
-    async def daemon(self, **changed: Any) -> Daemon:  # noqa: ANN401 - fields of Settings
-        """Compose and start one on this world's ledger."""
-        daemon = compose(self.settings(**changed), clock=self.clock, threads=False)
+    async def daemon(self, *, sync: Sync | None = None, **changed: Any) -> Daemon:  # noqa: ANN401 - fields of Settings
+        """Compose and start one on this world's ledger; `sync` is what the kernel says of its clock (None: nothing)."""
+        told = sync or Sync(synchronised=None)
+        daemon = compose(self.settings(**changed), clock=self.clock, sync=lambda: told, threads=False)
         self.daemons.append(daemon)
         await daemon.start()
         return daemon
@@ -171,7 +173,7 @@ async def crash(daemon: Daemon) -> None:
     daemon.scheduler.stop()
     daemon.scheduler.abandon()
     for task in asyncio.all_tasks():
-        if task.get_name() in {"recorder", "scheduler", "closing", "checkpoints", "verification"}:
+        if task.get_name() in {"recorder", "scheduler", "closing", "dispatcher", "checkpoints", "verification"}:
             task.cancel()
     await asyncio.sleep(0)
     daemon.pulse.stop()

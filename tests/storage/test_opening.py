@@ -19,7 +19,7 @@ def test_a_relative_path_is_relative_to_the_configuration(tmp_path: Path) -> Non
     store.close()
     assert (tmp_path / "var/jaga/ledger.db").is_file()
     reader = open_reader(f"sqlite:///{tmp_path}/var/jaga/ledger.db", base=Path("/nowhere"))
-    assert reader.counts().schema == 1
+    assert reader.counts().schema == 2
     reader.close()
 
 

@@ -14,6 +14,8 @@ from monitor.telemetry.snapshot import (
     CheckTotals,
     DaemonSample,
     Histogram,
+    IncidentClockSample,
+    IncidentsSample,
     LedgerSample,
     LocationSample,
     MonthSample,
@@ -21,6 +23,7 @@ from monitor.telemetry.snapshot import (
     ServiceSample,
     ServiceTotals,
     Snapshot,
+    StatementSample,
 )
 
 START_US = 1_775_000_000_000_000
@@ -134,6 +137,16 @@ def snapshot() -> Snapshot:
         locations=(LocationSample(location="jkt-1", up=True, references={"tcp://192.0.2.1:53": True}),),
         services=(service(),),
         months=(month(), month("previous")),
+        statements=(
+            StatementSample(
+                partner="acme",
+                service="portal",
+                month="2026-03",
+                availability=Fraction(949, 1000),
+                downtime_us=136_598_400_000,
+                credit=Fraction(1, 10),
+            ),
+        ),
         agreements=(
             AgreementSample(
                 partner="acme",
@@ -153,5 +166,23 @@ def snapshot() -> Snapshot:
                 start_us=START_US,
                 end_us=START_US + 1,
             ),
+        ),
+        incidents=IncidentsSample(
+            open={("portal", "P1"): 1},
+            opened={("portal", "P1"): 2},
+            clocks=(
+                IncidentClockSample(
+                    incident="i-1",
+                    service="portal",
+                    priority="P1",
+                    clock="resolution",
+                    used=Fraction(3, 4),
+                    deadline_us=START_US,
+                ),
+            ),
+            breaches={("P1", "response"): 1},
+            escalations={("P2", "resolution"): 1},
+            response={"P1": tally(250_000).tally()},
+            resolution={"P1": tally(250_000).tally()},
         ),
     )

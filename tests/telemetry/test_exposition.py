@@ -83,6 +83,13 @@ async def test_values() -> None:
     assert value("sla_ledger_excluded_seconds", **month, reason="attack") == 0
     assert value("sla_ledger_error_budget_remaining_seconds", **month) == pytest.approx(-1 / 3)
     assert value("sla_ledger_credit_amount_rupiah", **month) == 1_250_000
+    assert value("sla_incidents_open", sla_service="portal", priority="P1") == 1
+    assert value("sla_incidents_open", sla_service="portal", priority="P3") == 0
+    assert value("sla_incident_clock_breaches_total", priority="P1", clock="response") == 1
+    clock = {"incident": "i-1", "sla_service": "portal", "priority": "P1", "clock": "resolution"}
+    assert value("sla_incident_clock_used_ratio", **clock) == 0.75
+    assert value("sla_incident_clock_deadline_timestamp_seconds", **clock) == 1_775_000_000
+    assert value("sla_incident_response_seconds_count", priority="P1") == 1
 
 
 async def test_maintenance_goes_before_the_verdict_but_up_stays_zero() -> None:

@@ -11,8 +11,11 @@ import pytest
 
 from probes import Context, FailReason, Outcome, Result, kinds, load
 from probes._net import LiveNetwork
+from probes.expect import KEYS
 from probes.transaction import parse, run
 from tests.conformance.probes.benches import BENCHES, CANARY, Bench
+from tests.probes.asking import descriptors_fall_to, open_descriptors
+from tests.simulation.loop import VirtualLoop
 
 SECOND_NS = 1_000_000_000
 MOODS = [(name, mood) for name, bench in BENCHES.items() for mood in (bench.moods or bench.datagrams) if mood != "good"]
@@ -49,7 +52,7 @@ def test_every_kind_has_a_bench_and_the_shape_of_the_seam() -> None:
         module = load(kind)
         assert dataclasses.is_dataclass(module.Spec)
         assert asyncio.iscoroutinefunction(module.probe)
-        assert {"status", "headers", "body", "json", "size", "time"} >= module.EXPECTS
+        assert set(KEYS) >= module.EXPECTS
         assert module.__doc__ is not None
 
 
@@ -106,6 +109,48 @@ async def test_a_time_out_is_on_time(bench: Bench, network: LiveNetwork) -> None
             late_ns.append(time.monotonic_ns() - start_ns - SECOND_NS // 5)
             assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
     assert -1_000_000 < min(late_ns) < 20_000_000
+
+
+def test_a_time_out_is_exact_on_a_virtual_clock(bench: Bench) -> None:
+    """An hour of silence takes no time at all, and ends on the very instant: nothing rounds, nothing polls."""
+    loop = VirtualLoop()
+    try:
+        spent_ns, result, left = loop.run_until_complete(_an_hour_of_silence(bench, loop))
+    finally:
+        loop.close()
+    assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT), result.message
+    assert 0 <= spent_ns - 3600 * SECOND_NS < SECOND_NS // 100
+    assert left == 0
+
+
+async def _an_hour_of_silence(bench: Bench, loop: VirtualLoop) -> tuple[int, Result, int]:
+    live = LiveNetwork()
+    async with bench.serving("silence") as port:
+        start_ns = loop.time_ns()
+        ctx = Context(
+            now_ns=loop.time_ns,
+            deadline_ns=start_ns + 3600 * SECOND_NS,
+            network=live,
+            secret=lambda _: CANARY,
+        )
+        result = await run(parse(bench.check(port, "none")), ctx)
+        spent_ns = loop.time_ns() - start_ns
+    left = live.open_connections
+    live.close()
+    return spent_ns, result, left
+
+
+async def test_descriptors_come_back(bench: Bench, network: LiveNetwork) -> None:
+    """Whatever ends a probe: an answer, a refusal, a time-out, a broken answer."""
+    moods = ["good", "refused", *(mood for name, mood in MOODS if BENCHES[name] is bench)]
+    for mood in moods:  # everything that is opened once is open
+        async with bench.serving(mood) as port:
+            await ask(bench, port, network, timeout_s=0.1)
+    before = open_descriptors()
+    for mood in moods:
+        async with bench.serving(mood) as port:
+            await asyncio.gather(*(ask(bench, port, network, timeout_s=0.1) for _ in range(5)))
+    assert await descriptors_fall_to(before)
 
 
 async def test_cancelling_leaves_nothing(bench: Bench, network: LiveNetwork) -> None:

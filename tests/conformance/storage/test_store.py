@@ -86,7 +86,7 @@ def test_an_empty_store_answers_everything(store: Store) -> None:
         0,
         0,
         0,
-        1,
+        2,
     )
     assert counts.size_bytes > 0
 
@@ -318,6 +318,19 @@ def test_a_message_is_queued_once_by_its_key(store: Store) -> None:
     assert store.counts().outbox == 2
 
 
+def test_messages_wait_in_their_order_until_they_are_delivered(store: Store, reader: Reader) -> None:
+    rows = [
+        OutboxRow(key=f"m-{n}", channel="mail", kind="outage", payload={"n": n, "to": "ops"}, at_us=AT + n)
+        for n in range(1200)
+    ]
+    store.commit(unit(outbox=rows))
+    assert reader.outbox(2) == rows[:2]
+    store.commit(unit(delivered=[row.key for row in rows[:1000]]))
+    assert reader.outbox(5000) == rows[1000:]
+    store.commit(unit(delivered=["m-1", "never"], outbox=[rows[5]]))
+    assert [row.key for row in reader.outbox(5000)][-1] == "m-5", "a key that left may come again"
+
+
 def spans(*edges: tuple[int, int, Outcome]) -> tuple[OutcomeSpan, ...]:
     return tuple(OutcomeSpan(start_us, end_us, outcome) for start_us, end_us, outcome in edges)
 
@@ -476,10 +489,10 @@ def test_a_reader_cannot_write(reader: Reader) -> None:
 def test_a_newer_schema_is_refused_and_left_alone(store_url: str) -> None:
     store = open_store(store_url, base=Path("/"))
     with store._writer.begin() as connection:
-        connection.exec_driver_sql("UPDATE ledger SET schema_version = 2")
+        connection.exec_driver_sql("UPDATE ledger SET schema_version = 3")
     store.close()
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError, match="schema is version 2, this program knows up to 1") as refused:
+        with pytest.raises(StoreError, match="schema is version 3, this program knows up to 2") as refused:
             opening(store_url, base=Path("/"))
         assert "upgrade the program" in refused.value.hint
 

@@ -1,0 +1,1374 @@
+"""A second opinion on a statement: recomputes it from an export of the ledger and names every field that differs.
+
+    python audit.py STATEMENT.json --ledger EXPORT.jsonl [--key PUB] [--at INSTANT]
+
+This file is for a partner who does not trust the provider, nor the program that made the statement. It needs
+Python 3.11 and nothing else: it imports nothing of Jaga, and shares no line with it. It is written from the contract's
+text (the numbers in brackets, such as [2.5.2], are its clauses) and computes plainly: time is cut at every instant at
+which anything changes, and each piece is asked by itself what the service was. All figures are integers of
+microseconds and exact fractions.
+
+What is checked, in order: that every entry of the export hashes to what it says and names the hash before it; that the
+signed checkpoints, if a key is given, cover those entries; that the statement's digest is that of its bytes and of the
+close entry; and that every figure and list in it follows from the evidence and the decisions before the close.
+
+The answer is an exit code: 0 all holds, 1 something differs (each field with both values), 2 it could not be asked.
+"""
+
+from __future__ import annotations
+
+import argparse
+import base64
+import hashlib
+import json
+import re
+import sys
+from bisect import bisect_right
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta, tzinfo
+from decimal import ROUND_HALF_UP, Decimal
+from fractions import Fraction
+from functools import cache
+from itertools import groupby, pairwise, zip_longest
+from pathlib import Path
+from typing import Any
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+SECOND = 10**6
+"""All instants and lengths are integers of microseconds; instants count from 1970-01-01 UTC."""
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FIRST_PREV = "sha256:" + "0" * 64
+Json = dict[str, Any]
+Span = tuple[int, int]
+"""Half-open: [start, end)."""
+
+
+class CannotAuditError(Exception):
+    """What was given cannot be audited at all: an unreadable file, no such month, a missing time zone."""
+
+
+# -- 1. Reading: strict JSON, canonical bytes, instants ----------------------------------------------------------------
+
+
+def _no_float(text: str) -> object:
+    raise ValueError(f"{text}: neither a ledger nor a statement holds a number that is not an integer")
+
+
+def _object(pairs: list[tuple[str, Any]]) -> Json:
+    found = dict(pairs)
+    if len(found) != len(pairs):
+        raise ValueError("a name stands twice in one object")
+    return found
+
+
+def read_json(text: str | bytes) -> Any:  # noqa: ANN401 - any JSON value
+    """JSON without floats and without names that stand twice; ValueError."""
+    return json.loads(text, parse_float=_no_float, parse_constant=_no_float, object_pairs_hook=_object)
+
+
+def canonical(value: object) -> bytes:
+    """RFC 8785 for what occurs here: objects, lists, texts, integers, true, false and null."""
+    if isinstance(value, dict):
+        # Names are ordered by their UTF-16 code units, which is not the order of code points.
+        names = sorted(value, key=lambda name: name.encode("utf-16-be"))
+        return b"{" + b",".join(canonical(name) + b":" + canonical(value[name]) for name in names) + b"}"
+    if isinstance(value, list):
+        return b"[" + b",".join(map(canonical, value)) + b"]"
+    if isinstance(value, int) and not isinstance(value, bool) and abs(value) >= 2**53:
+        raise ValueError(f"{value} has no canonical form: it is beyond 2^53")
+    assert value is None or isinstance(value, str | bool | int), value
+    return json.dumps(value, ensure_ascii=False).encode()
+
+
+def sha256(data: bytes) -> str:
+    """As the ledger writes a hash."""
+    return "sha256:" + hashlib.sha256(data).hexdigest()
+
+
+def instant(text: str) -> int:
+    """RFC 3339 with its offset, in microseconds."""
+    moment = datetime.fromisoformat(text)
+    if moment.tzinfo is None:
+        raise ValueError(f"{text}: an instant needs its offset")
+    return (moment - EPOCH) // MICROSECOND
+
+
+def shown(us: int, zone: tzinfo) -> str:
+    """An instant as statements write it: in the contract's zone, microseconds only where there are any."""
+    return (EPOCH + timedelta(microseconds=us)).astimezone(zone).isoformat()
+
+
+def seconds(us: int) -> str:
+    """A length with six places."""
+    return f"{us // SECOND}.{us % SECOND:06d}"
+
+
+def percent(part: Fraction) -> str:
+    """Floored to six places, never rounded [2.6]."""
+    millionths = part * 100 * 10**6 // 1
+    return f"{millionths // 10**6}.{millionths % 10**6:06d}"
+
+
+def share(text: str) -> Fraction:
+    """`95%` as a fraction of one."""
+    return Fraction(text.removesuffix("%")) / 100
+
+
+def bare(part: Fraction) -> str:
+    """A percentage as it is written in terms: `95`, `99.9`."""
+    exact = Decimal(part.numerator * 100) / Decimal(part.denominator)
+    return format(exact.normalize(), "f")
+
+
+def duration(text: str) -> int:
+    """`48h`, `30d`, `90m`, `10s`."""
+    return int(text[:-1]) * {"s": 1, "m": 60, "h": 3600, "d": 86400}[text[-1]] * SECOND
+
+
+def clock(us: int) -> str:
+    """A length as `47:59:59`, with microseconds where there are any."""
+    whole, part = divmod(us, SECOND)
+    return f"{whole // 3600:02d}:{whole // 60 % 60:02d}:{whole % 60:02d}" + (f".{part:06d}" if part else "")
+
+
+def span_of(fact: Json) -> Span:
+    """What a decision is about."""
+    return instant(fact["start"]), instant(fact["end"])
+
+
+def overlap(one: Span, other: Span) -> int:
+    """How much two spans share."""
+    return max(0, min(one[1], other[1]) - max(one[0], other[0]))
+
+
+# -- 2. The chain ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A fact of the ledger with its place. `counts` is false for what was imported into a ledger that already held
+    entries of its own: it is dispute evidence and moves no figure.
+    """
+
+    seq: int
+    origin: str
+    recorded_at: int
+    fact: Json
+    hash: str
+    data: bytes
+    counts: bool
+
+    @property
+    def told_at(self) -> int:
+        """When it was recorded, for the order of decisions: an imported fact counts by its own time."""
+        return instant(self.fact["at"]) if self.origin == "imported" and "at" in self.fact else self.recorded_at
+
+
+@dataclass(slots=True)
+class Ledger:
+    """An export: its entries in order, and what in the chain does not hold. Evidence is read per service."""
+
+    path: Path
+    entries: list[Entry] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    runs: int = 0
+    told: dict[tuple[str, int | None], dict[Source, dict[int, Told]]] = field(default_factory=dict)
+
+    def facts(self, kind: str, before: int) -> list[Entry]:
+        """What counts, of one type, recorded before an entry's number."""
+        return [e for e in self.entries[: before - 1] if e.counts and e.fact["type"] == kind]
+
+    def reversals(self, before: int) -> dict[str, Json]:
+        """What was taken back, by the id of what it was."""
+        return {entry.fact["of"]: entry.fact for entry in self.facts("reversal", before)}
+
+
+def entry_bytes(fact: Json, place: Json) -> bytes:
+    """The bytes that an entry's hash is of. The time of an import stands outside: the same file into two empty ledgers
+    gives the same hashes.
+    """
+    hashed = {
+        "seq": place["seq"],
+        "epoch": place["epoch"],
+        "origin": place["origin"],
+        "prev": place["prev"],
+        "fact": fact,
+    }
+    if place["origin"] != "imported":
+        hashed["recorded_at_us"] = instant(place["recorded_at"])
+    return canonical(hashed)
+
+
+def lines(path: Path, wanted: Callable[[bytes], object]) -> Iterator[tuple[int, Json]]:
+    """The wanted lines of an export with their numbers."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            if not wanted(line):
+                continue
+            try:
+                found = read_json(line)
+            except ValueError as error:
+                raise CannotAuditError(f"{path}, line {number}: {error}") from None
+            if not isinstance(found, dict) or "type" not in found:
+                raise CannotAuditError(f"{path}, line {number}: not an object with a type")
+            yield number, found
+
+
+EVIDENCE = re.compile(rb'\s*\{\s*"type"\s*:\s*"(run|spans)"')
+"""The type stands first in every line: the many lines of evidence are told from the few entries without parsing."""
+
+
+def read_ledger(path: Path) -> Ledger:
+    """The entries of an export, and a walk over their chain."""
+    ledger = Ledger(path)
+    head, last_at, own = FIRST_PREV, 0, False
+    for number, line in lines(path, lambda line: not EVIDENCE.match(line)):
+        if line["type"] == "header":
+            if line.get("format") != "jaga-ledger/1":
+                raise CannotAuditError(f"{path}: this is {line.get('format')}, not jaga-ledger/1")
+            continue
+        place = line.pop("entry", None)
+        if place is None:
+            raise CannotAuditError(
+                f"{path}, line {number}: a {line['type']} without its entry: not an export of a ledger"
+            )
+        data = entry_bytes(line, place)
+        at, seq = instant(place["recorded_at"]), len(ledger.entries) + 1
+        if place["seq"] != seq:
+            ledger.broken.append(f"entry {place['seq']} stands where entry {seq} should")
+        if place["prev"] != head:
+            ledger.broken.append(f"entry {seq} follows {place['prev']}, but before it stands {head}")
+        if sha256(data) != place["hash"]:
+            ledger.broken.append(f"entry {seq} hashes to {sha256(data)}, but says {place['hash']}")
+        if at < last_at and place["origin"] != "imported":
+            ledger.broken.append(f"entry {seq} was recorded before the one in front of it")
+        own = own or place["origin"] != "imported"
+        counts = not own or place["origin"] != "imported"
+        ledger.entries.append(Entry(seq, place["origin"], at, line, place["hash"], data, counts))
+        head, last_at = place["hash"], max(at, last_at)
+    return ledger
+
+
+# -- 3. Signed checkpoints: RFC 6962 trees, C2SP signed notes, Ed25519 (RFC 8032) --------------------------------------
+
+P = 2**255 - 19
+ORDER = 2**252 + 27742317777372353535851937790883648493
+D = -121665 * pow(121666, -1, P) % P
+Point = tuple[int, int, int, int]
+"""Extended coordinates (X, Y, Z, T): x = X/Z, y = Y/Z, xy = T/Z."""
+
+
+def _add(a: Point, b: Point) -> Point:
+    left, right = (a[1] - a[0]) * (b[1] - b[0]) % P, (a[1] + a[0]) * (b[1] + b[0]) % P
+    c, d = 2 * a[3] * b[3] * D % P, 2 * a[2] * b[2] % P
+    e, f, g, h = right - left, d - c, d + c, right + left
+    return e * f % P, g * h % P, f * g % P, e * h % P
+
+
+def _times(scalar: int, point: Point) -> Point:
+    total: Point = (0, 1, 1, 0)
+    while scalar:
+        if scalar & 1:
+            total = _add(total, point)
+        point, scalar = _add(point, point), scalar >> 1
+    return total
+
+
+def _x_of(y: int, sign: int) -> int | None:
+    """The x of a point on the curve; None where there is none (RFC 8032, 5.1.3)."""
+    square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
+    x = pow(square, (P + 3) // 8, P)
+    if (x * x - square) % P:
+        x = x * pow(2, (P - 1) // 4, P) % P
+    if (x * x - square) % P or (x == 0 and sign):
+        return None
+    return P - x if x & 1 != sign else x
+
+
+def _decoded(data: bytes) -> Point | None:
+    number = int.from_bytes(data, "little")
+    y, sign = number & (1 << 255) - 1, number >> 255
+    x = _x_of(y, sign) if y < P else None
+    return None if x is None else (x, y, 1, x * y % P)
+
+
+def _encoded(point: Point) -> bytes:
+    inverse = pow(point[2], -1, P)
+    x, y = point[0] * inverse % P, point[1] * inverse % P
+    return (y | (x & 1) << 255).to_bytes(32, "little")
+
+
+@cache
+def _base() -> Point:
+    y = 4 * pow(5, -1, P) % P
+    x = _x_of(y, 0)
+    assert x is not None
+    return x, y, 1, x * y % P
+
+
+def ed25519_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
+    """RFC 8032, 5.1.7: whether [S]B = R + [k]A."""
+    if (len(public), len(signature)) != (32, 64):
+        return False
+    key, s = _decoded(public), int.from_bytes(signature[32:], "little")
+    if key is None or s >= ORDER:
+        return False
+    k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
+    minus = (P - key[0], key[1], key[2], P - key[3])
+    return _encoded(_add(_times(s, _base()), _times(k, minus))) == signature[:32]
+
+
+@dataclass(slots=True)
+class Tree:
+    """The RFC 6962 root over leaves as they come: complete subtrees, the largest first."""
+
+    parts: list[tuple[int, bytes]] = field(default_factory=list)
+
+    def append(self, leaf: bytes) -> None:
+        """One more leaf; two subtrees of one size become one."""
+        self.parts.append((1, hashlib.sha256(b"\0" + leaf).digest()))
+        while len(self.parts) > 1 and self.parts[-2][0] == self.parts[-1][0]:
+            (size, left), (_same, right) = self.parts[-2:]
+            self.parts[-2:] = [(2 * size, hashlib.sha256(b"\1" + left + right).digest())]
+
+    def root(self) -> bytes:
+        """Over what was appended so far."""
+        if not self.parts:
+            return hashlib.sha256().digest()
+        found = self.parts[-1][1]
+        for _size, left in reversed(self.parts[:-1]):
+            found = hashlib.sha256(b"\1" + left + found).digest()
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Key:
+    """A public key as notes name it: `name+id+base64`."""
+
+    name: str
+    public: bytes
+
+    @property
+    def id(self) -> bytes:
+        """The four bytes before each signature (C2SP signed-note)."""
+        return hashlib.sha256(self.name.encode() + b"\n\x01" + self.public).digest()[:4]
+
+
+def read_key(given: str) -> Key:
+    """A verifier key, or the path of a file with it; CannotAuditError."""
+    try:
+        line = given if "+" in given else Path(given).read_text(encoding="utf-8")
+        name, hashed, data = line.strip().split("+", 2)
+        raw = base64.b64decode(data, validate=True)
+    except (OSError, ValueError) as error:
+        raise CannotAuditError(f"{given}: not a public key NAME+ID+BASE64, nor a file with one: {error}") from None
+    key = Key(name, raw[1:])
+    if (raw[:1], len(key.public)) != (b"\x01", 32) or key.id.hex() != hashed:
+        raise CannotAuditError(f"{given}: not an Ed25519 key, or its id is not that of its bytes")
+    return key
+
+
+def signed_by(note: str, keys: Iterable[Key]) -> str | None:
+    """The text of a note if one of the keys signed it, None if none is named; ValueError where a signature is wrong."""
+    text, cut, signatures = note.rpartition("\n\n")
+    if not cut:
+        raise ValueError("not a signed note: a text, an empty line, signatures")
+    for line in signatures.splitlines():
+        dash, name, data = [*line.split(" "), "", "", ""][:3]
+        raw = base64.b64decode(data, validate=True)
+        for key in keys:
+            if (dash, name, raw[:4]) == ("\u2014", key.name, key.id):
+                if not ed25519_verifies(key.public, (text + "\n").encode(), raw[4:]):
+                    raise ValueError(f"the signature of {name} is wrong")
+                return text + "\n"
+    return None
+
+
+@dataclass(slots=True)
+class Signed:
+    """What the signed checkpoints of a ledger cover."""
+
+    keys: list[Key]
+    roots: list[bytes]
+    covered: int = 0
+    problems: list[str] = field(default_factory=list)
+
+    def judge(self, note: str) -> tuple[bool, list[str]]:
+        """Hold a checkpoint against the entries: whether one of the known keys signed it, and what is wrong with it."""
+        try:
+            text = signed_by(note, self.keys)
+            if text is None:
+                return False, []
+            _origin, size, root = [*text.split("\n"), "", "", ""][:3]
+            count, wanted = int(size), base64.b64decode(root, validate=True)
+        except ValueError as error:
+            return True, [str(error)]
+        if not 0 <= count < len(self.roots):
+            return True, [f"it covers {count} entries, the export has {len(self.roots) - 1}: its tail is gone"]
+        if self.roots[count] != wanted:
+            return True, [f"the first {count} entries of the export are not those that were signed"]
+        self.covered = max(self.covered, count)
+        return True, []
+
+
+def read_signed(ledger: Ledger, key: Key) -> Signed:
+    """Hold every checkpoint in the ledger against it. A rotated key is known by the word of the one before."""
+    tree = Tree()
+    found = Signed([key], [tree.root()])
+    for entry in ledger.entries:
+        tree.append(entry.data)
+        found.roots.append(tree.root())
+    for entry in ledger.entries:
+        fact = entry.fact
+        if fact["type"] == "key" and fact.get("endorsed"):
+            try:
+                text = signed_by(fact["endorsed"], found.keys)
+            except ValueError as error:
+                found.problems.append(f"the key in entry {entry.seq}: {error}")
+                continue
+            if text is not None and fact["key"] in text.splitlines():
+                found.keys.append(read_key(fact["key"]))
+        elif fact["type"] == "checkpoint":
+            _known, problems = found.judge(fact["note"])
+            found.problems += [f"the checkpoint in entry {entry.seq}: {problem}" for problem in problems]
+    if not found.covered:
+        found.problems.append("no checkpoint in the export is signed by the key")
+    return found
+
+
+# -- 4. The agreement: month, terms, fee -------------------------------------------------------------------------------
+
+# What the agreement says where the terms are silent (CONTRACT, part 1).
+USUAL_TERMS: Json = {
+    "timezone": "Asia/Jakarta",
+    "guarantee": "95%",
+    "objective": None,
+    "credits": [
+        {"below": "95%", "credit": "10%"},
+        {"below": "90%", "credit": "25%"},
+        {"below": "85%", "credit": "50%"},
+    ],
+    "maintenance_notice": "48h",
+    "claim_within": "30d",
+    "grace": "3d",
+}
+# Currencies without a smaller unit (ISO 4217), and the rupiah, which the contract counts in whole ones [2.6].
+WHOLE_UNITS = frozenset({"CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
+
+
+@dataclass(slots=True)
+class Agreement:
+    """What a month of a partner and service is judged by."""
+
+    contract: str
+    effective_from: int
+    terms: Json
+    zone: tzinfo
+    period: Span
+    currency: str
+    fee: Decimal
+    trusted: list[str]
+
+    def tier(self, availability: Fraction) -> Fraction:
+        """The credit that an availability earns; a bound belongs to the better side [2.6]."""
+        reached = [rule for rule in self.terms["credits"] if availability < share(rule["below"])]
+        return share(min(reached, key=lambda rule: share(rule["below"]))["credit"]) if reached else Fraction(0)
+
+    def credit(self, availability: Fraction) -> Decimal:
+        """The tier's share of the fee, half-up to the currency's unit."""
+        exact = self.tier(availability) * Fraction(self.fee)
+        unit = Decimal(1) if self.currency in WHOLE_UNITS else Decimal("0.01")
+        # A fee has a finite number of digits and a tier is a percentage, so the product has a finite number as well.
+        return (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(unit, ROUND_HALF_UP)
+
+
+def zone_of(name: str) -> tzinfo:
+    """A time zone by its name."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError):
+        raise CannotAuditError(f"time zone {name}: this machine does not know it; install the tz database") from None
+
+
+def month_span(month: str, zone: tzinfo) -> Span:
+    """A calendar month in a zone."""
+    year, number = (int(part) for part in month.split("-"))
+    edges = [datetime(year, number, 1, tzinfo=zone), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=zone)]
+    start, end = ((edge.astimezone(UTC) - EPOCH) // MICROSECOND for edge in edges)
+    return start, end
+
+
+def claim_deadline(day_of: int, zone: tzinfo, within: str) -> int:
+    """The end of the n-th day after the day of an instant, in the contract's zone [2.7]."""
+    days = duration(within) // (86400 * SECOND)
+    day = (EPOCH + timedelta(microseconds=day_of)).astimezone(zone).date() + timedelta(days=days + 1)
+    return (datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) - EPOCH) // MICROSECOND
+
+
+def agreement_of(ledger: Ledger, statement: Json, before: int, close: Entry | None) -> Agreement:
+    """The terms and fee in force at the first instant of the month [2.6, 7.2]: from the ledger, where it holds them;
+    else those of the close entry, else of the statement itself.
+    """
+    inputs, trusted = ({} if close is None else close.fact["inputs"]), []
+    month, stated_zone = statement["period"]["month"], zone_of(statement["period"]["timezone"])
+    subscription = subscribed(ledger, statement, before, month_span(month, stated_zone))
+    contract = inputs.get("contract", statement["contract"]["id"]) if subscription is None else subscription["contract"]
+    judging = []
+    for entry in ledger.facts("terms", before):
+        since, terms = instant(entry.fact["effective_from"]), USUAL_TERMS | entry.fact["terms"]
+        if entry.fact["contract"] == contract and since <= month_span(month, zone_of(terms["timezone"]))[0]:
+            judging.append((since, terms))
+    if judging:
+        since, terms = max(judging, key=lambda version: version[0])
+    else:
+        since = inputs.get("effective_from_us", instant(statement["contract"]["effective_from"]))
+        own = {"timezone": statement["period"]["timezone"], "guarantee": statement["guarantee"]["percent"]}
+        own["objective"] = statement["objective"]["percent"] if statement.get("objective") else None
+        terms = USUAL_TERMS | (inputs.get("terms") or own)
+        trusted.append("terms: none in the ledger for this month; " + ("the close's" if inputs else "the statement's"))
+    zone = zone_of(terms["timezone"])
+    period = month_span(month, zone)
+    subscription = subscribed(ledger, statement, before, period)
+    if subscription is None:
+        trusted.append("fee: no subscription in the ledger for this month; that of the statement")
+    fee = inputs.get("fee", statement["credit"]["fee"]) if subscription is None else subscription["fee"]
+    return Agreement(contract, since, terms, zone, period, fee["currency"], Decimal(fee["amount"]), trusted)
+
+
+def subscribed(ledger: Ledger, statement: Json, before: int, period: Span) -> Json | None:
+    """The subscription in force at a month's first instant; after a late start the first one in the month."""
+    found = []
+    for entry in ledger.facts("subscription", before):
+        fact = entry.fact
+        if (fact["partner"], fact["service"]) == (statement["partner"]["id"], statement["service"]["id"]):
+            first = instant(fact["from"]) if fact.get("from") else -(2**62)
+            last = instant(fact["until"]) if fact.get("until") else 2**62
+            if overlap((first, last), period):
+                found.append((first, entry.seq, fact))
+    return min(found)[2] if found else None
+
+
+# -- 5. Evidence [2.1, 2.2] --------------------------------------------------------------------------------------------
+
+Source = tuple[str, str]
+"""A check and a location."""
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A run (it lasts until it is stale) or an imported span. `outcome` None says nothing; `gaps` are annulled."""
+
+    start: int
+    end: int
+    outcome: str | None
+    gaps: tuple[Span, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class CheckList:
+    """The SLA checks of a service from an instant on, with the network each stands in."""
+
+    at: int
+    stale_after: int
+    networks: Mapping[str, str]
+    fact: Json
+
+
+@dataclass(slots=True)
+class Evidence:
+    """What each source of a service said, as stretches in order; between them it said nothing."""
+
+    said: dict[Source, list[tuple[int, int, str]]]
+    stated: bool
+
+    def at(self, source: Source, t: int) -> str | None:
+        """What the source says at an instant."""
+        said = self.said[source]
+        place = bisect_right(said, t, key=lambda stretch: stretch[0]) - 1
+        return said[place][2] if place >= 0 and t < said[place][1] else None
+
+    def edges(self) -> set[int]:
+        """Every instant at which what some source says may change."""
+        return {edge for said in self.said.values() for stretch in said for edge in stretch[:2]}
+
+
+def stretches(items: Sequence[Item]) -> list[tuple[int, int, str]]:
+    """From items in order to what they say: the one with the latest start governs, and when it ends nothing earlier
+    resumes [2.2].
+    """
+    found: list[tuple[int, int, str]] = []
+    for item, following in zip(items, [*items[1:], None], strict=True):
+        end = item.end if following is None else min(item.end, following.start)
+        if item.outcome is None:
+            continue
+        cuts = sorted({item.start, end, *(edge for gap in item.gaps for edge in gap if item.start < edge < end)})
+        for start, stop in pairwise(cuts):
+            if any(first <= start < last for first, last in item.gaps):
+                continue
+            if found and found[-1][1] == start and found[-1][2] == item.outcome:
+                start = found.pop()[0]  # noqa: PLW2901 - one stretch where the same is said on
+            found.append((start, stop, item.outcome))
+    return found
+
+
+def check_lists(ledger: Ledger, service: str, before: int) -> list[CheckList]:
+    """The lists of a service as they came into force."""
+    found = []
+    for entry in ledger.facts("checks", before):
+        fact = entry.fact
+        if fact["service"] == service:
+            at = instant(fact["at"])
+            networks = {
+                check["id"]: check.get("network", "public") for check in fact["checks"] if check.get("sla", True)
+            }
+            stale_after = fact.get("stale_after_s", 3 * fact["interval_s"] + fact["timeout_s"])
+            found.append(CheckList(at, stale_after * SECOND, networks, fact))
+    return sorted(found, key=lambda entry: entry.at)
+
+
+def in_force(lists: Sequence[CheckList], t: int) -> CheckList | None:
+    """The list of an instant."""
+    place = bisect_right(lists, t, key=lambda entry: entry.at)
+    return lists[place - 1] if place else None
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told for one source and start: the runs' outcomes and the spans' (outcome, end)."""
+
+    runs: set[str] = field(default_factory=set)
+    spans: set[tuple[str, int]] = field(default_factory=set)
+
+
+def read_evidence(ledger: Ledger, service: str, arrived: int | None) -> dict[Source, dict[int, Told]]:
+    """The runs and spans of a service that count; of runs with an arrival only those that had arrived."""
+    if (service, arrived) in ledger.told:
+        return ledger.told[service, arrived]
+    told = ledger.told[service, arrived] = {}
+    ledger.runs = 0
+    for number, line in lines(ledger.path, EVIDENCE.match):
+        ledger.runs += line["type"] == "run"
+        late = arrived is not None and line.get("arrival", 0) > arrived
+        if line["service"] != service or not line.get("counts", True) or late:
+            continue
+        if line["outcome"] not in {"pass", "fail", "inconclusive"}:
+            raise CannotAuditError(f"{ledger.path}, line {number}: there is no outcome {line['outcome']!r}")
+        start = instant(line["at" if line["type"] == "run" else "from"])
+        here = told.setdefault((line["check"], line["location"]), {}).setdefault(start, Told())
+        if line["type"] == "run":
+            here.runs.add(line["outcome"])
+        elif instant(line["to"]) > start:
+            here.spans.add((line["outcome"], instant(line["to"])))
+    return told
+
+
+def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList], annulled: Sequence[Json]) -> Evidence:
+    """Put what was told in order: at one start a run goes before a span, and two that differ are inconclusive [2.2]."""
+    items: dict[Source, list[Item]] = {}
+    stated = False
+    for source, starts in told.items():
+        voids = [
+            span_of(fact)
+            for fact in annulled
+            if fact.get("check") in {None, source[0]} and fact.get("location") in {None, source[1]}
+        ]
+        own = items.setdefault(source, [])
+        for start, here in sorted(starts.items()):
+            if here.runs:
+                list_ = in_force(lists, start)
+                if list_ is None:
+                    continue  # nothing says how long such a run would hold
+                (outcome,) = here.runs if len(here.runs) == 1 else (None,)
+                if outcome == "inconclusive" or any(first <= start < last for first, last in voids):
+                    outcome = None
+                own.append(Item(start, start + list_.stale_after, outcome))
+            elif len(here.spans) > 1:
+                own.append(Item(start, max(end for _outcome, end in here.spans), None))
+            else:
+                ((said, end),) = here.spans
+                gaps = tuple((max(start, a), min(end, b)) for a, b in voids if overlap((a, b), (start, end)))
+                own.append(Item(start, end, None if said == "inconclusive" else said, gaps))
+                stated = True
+    return Evidence({source: stretches(own) for source, own in items.items()}, stated)
+
+
+# -- 6. The verdict at an instant [2.2, 2.3] ---------------------------------------------------------------------------
+
+UP, DOWN, UNKNOWN = "up", "down", "unknown"
+
+
+def check_says(evidence: Evidence, check: str, t: int) -> str:
+    """The majority of the locations that say something; a tie is not a failure."""
+    said = [evidence.at(source, t) for source in evidence.said if source[0] == check]
+    fails, passes = said.count("fail"), said.count("pass")
+    if fails + passes == 0:
+        return UNKNOWN
+    return "fail" if 2 * fails > fails + passes else "pass"
+
+
+def verdict_of(says: Mapping[str, str], networks: Mapping[str, str]) -> str:
+    """DOWN if either rule says so, UP if both say UP, else UNKNOWN."""
+    fails, unknown, n = list(says.values()).count("fail"), list(says.values()).count(UNKNOWN), len(says)
+    if n == 0:
+        return UNKNOWN
+    half = DOWN if 2 * fails > n else UP if 2 * (fails + unknown) <= n else UNKNOWN
+    reach = UP
+    if "internal" in networks.values():
+        public = [says[check] for check, network in networks.items() if network == "public"]
+        p, fails, unknown = len(public), public.count("fail"), public.count(UNKNOWN)
+        if p and fails == p:
+            reach = DOWN
+        elif p and unknown and fails + unknown == p:
+            reach = UNKNOWN
+    both = {half, reach}
+    return DOWN if DOWN in both else UNKNOWN if UNKNOWN in both else UP
+
+
+# -- 7. Decisions: exclusions and rulings [2.4, 2.5] -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """Whose month it is, the entry before which everything relevant stands, and how long ahead maintenance is told."""
+
+    partner: str
+    service: str
+    month: str
+    period: Span
+    before: int
+    notice: int
+
+
+@dataclass(frozen=True, slots=True)
+class Decision:
+    """A window or exclusion, judged for one partner. `why` are texts that the reason of its rejection must hold."""
+
+    told_at: int
+    id: str
+    reason: str
+    span: Span
+    why: tuple[str, ...] = ()
+
+
+def concerns(fact: Json, asked: Asked) -> bool:
+    """Whether a window or exclusion is for this partner and service."""
+    return asked.service in fact["services"] and (fact["partners"] is None or asked.partner in fact["partners"])
+
+
+def judged(ledger: Ledger, asked: Asked) -> list[Decision]:
+    """Every window and exclusion that concerns the month. Where several overlap, the earliest recorded is named, then
+    the lower id: they come in that order [2.5.3].
+    """
+    found = []
+    for kind, judge in (("maintenance", window), ("exclusion", exclusion)):
+        for entry in ledger.facts(kind, asked.before):
+            if concerns(entry.fact, asked):
+                span = span_of(entry.fact)
+                why, end = (
+                    (("ends before it starts",), span[1]) if span[1] <= span[0] else judge(ledger, entry, span, asked)
+                )
+                reason = entry.fact.get("reason", "maintenance")
+                # What ends before it starts is seen where it starts; what qualifies, where it takes something off.
+                seen = (span[0], max(span[1], span[0] + 1) if why else end)
+                if overlap(seen, asked.period):
+                    found.append(Decision(entry.told_at, entry.fact["id"], reason, (span[0], end), why))
+    return sorted(found, key=lambda decision: (decision.told_at, decision.id))
+
+
+Judgement = tuple[tuple[str, ...], int]
+"""Why it does not qualify (nothing: it does), and where it ends."""
+
+
+def exclusion(ledger: Ledger, entry: Entry, span: Span, asked: Asked) -> Judgement:
+    """An exclusion stands unless it was taken back; maintenance is excluded by its window alone [2.5.2, 2.5.4]."""
+    taken_back = ledger.reversals(asked.before).get(entry.fact["id"])
+    if taken_back is not None:
+        return ("reversed", taken_back["at"][:19]), span[1]
+    return (("maintenance",) if entry.fact["reason"] == "maintenance" else ()), span[1]
+
+
+def window(ledger: Ledger, entry: Entry, span: Span, asked: Asked) -> Judgement:
+    """A maintenance window, judged by the partner's notice [2.5.2]. An extension is a window like any other."""
+    start, end = span
+    for kind in ("maintenance_cancelled", "maintenance_finished"):
+        for other in ledger.facts(kind, asked.before):
+            if other.fact["maintenance"] == entry.fact["id"]:
+                at = instant(other.fact["at"])
+                if kind == "maintenance_cancelled" and at < start:
+                    return ("cancelled", other.fact["at"][:19]), end
+                end = min(end, max(start, at))
+    told = notice(ledger, entry, asked)
+    if told is None:
+        return ("no notice",), end
+    if told > start - asked.notice:
+        when = f"notice {clock(abs(start - told))} {'before' if told <= start else 'after'} start"
+        return (when, f"{clock(asked.notice)} needed"), end
+    return (), end
+
+
+def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
+    """When the partner was told of a window: its earliest notice. A message of the ledger's own counts from its
+    acceptance, one given otherwise from its stated instant only with evidence. Only an imported window without any
+    notice takes its own instant.
+    """
+    facts = [each for each in ledger.facts("notice", asked.before) if each.fact["maintenance"] == entry.fact["id"]]
+    if not facts and entry.origin == "imported":
+        return instant(entry.fact["at"])
+    times = []
+    for each in facts:
+        if each.fact["partner"] == asked.partner:
+            stated = instant(each.fact["at"])
+            plain = each.origin == "imported" or each.fact.get("evidence")
+            times.append(stated if plain else max(stated, each.recorded_at))
+    return min(times, default=None)
+
+
+@dataclass(frozen=True, slots=True)
+class Ruling:
+    """An adjudication that stands: what unknown time was, and whether this partner agreed that it stays unknown."""
+
+    told_at: int
+    id: str
+    span: Span
+    verdict: str
+    agreed: bool
+
+
+def rulings(ledger: Ledger, asked: Asked) -> list[Ruling]:
+    """Rulings in force, the last recorded last: it holds where several overlap [2.4]."""
+    taken_back, found = ledger.reversals(asked.before), []
+    partners = {entry.fact["partner"] for entry in ledger.entries if entry.fact["type"] in {"subscription", "close"}}
+    for entry in ledger.facts("adjudication", asked.before):
+        fact, by = entry.fact, entry.fact.get("agreed_by")
+        if fact["service"] == asked.service and fact["id"] not in taken_back:
+            # The id of a partner binds that partner; any other text (a letter, a meeting) speaks for all.
+            agreed = by is not None and (by == asked.partner or by not in partners)
+            found.append(Ruling(entry.told_at, fact["id"], span_of(fact), fact["verdict"], agreed))
+    return sorted(found, key=lambda ruling: (ruling.told_at, ruling.id))
+
+
+# -- 8. The month, piece by piece [2.3 to 2.6] -------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A stretch of the month in which nothing changes. `counts`: how many checks fail, of how many."""
+
+    span: Span
+    counts: tuple[int, int]
+    failing: tuple[Source, ...]
+    verdict: str
+    consented: bool
+    excluded: Decision | None
+
+
+def pieces(
+    evidence: Evidence, lists: Sequence[CheckList], decided: Sequence[Decision], ruled: Sequence[Ruling], elapsed: Span
+) -> list[Piece]:
+    """The month cut at every instant at which anything changes, each piece judged by itself."""
+    start, end = elapsed
+    off = [decision for decision in decided if not decision.why]
+    decisive: list[Decision | Ruling] = [*off, *ruled]
+    cuts = {start, end} | evidence.edges() | {entry.at for entry in lists}
+    cuts |= {edge for each in decisive for edge in each.span}
+    edges = sorted(edge for edge in cuts if start <= edge <= end)
+    found = []
+    for first, last in pairwise(edges):
+        list_ = in_force(lists, first)
+        networks = {} if list_ is None else list_.networks
+        says = {check: check_says(evidence, check, first) for check in networks}
+        failing = tuple(sorted(s for s in evidence.said if s[0] in networks and evidence.at(s, first) == "fail"))
+        verdict, consented = verdict_of(says, networks), False
+        ruling = next((entry for entry in reversed(ruled) if entry.span[0] <= first < entry.span[1]), None)
+        if verdict == UNKNOWN and ruling is not None:
+            verdict, consented = ruling.verdict, ruling.verdict == UNKNOWN and ruling.agreed
+        taken = next((decision for decision in off if decision.span[0] <= first < decision.span[1]), None)
+        counts = (list(says.values()).count("fail"), len(says))
+        found.append(Piece((first, last), counts, failing, verdict, consented, taken))
+    return found
+
+
+def grouped(parts: Iterable[Piece], by: Callable[[Piece], object]) -> list[list[Piece]]:
+    """Consecutive pieces of which `by` says the same; those of which it says nothing are left out."""
+    return [list(group) for key, group in groupby(parts, by) if key]
+
+
+@dataclass(slots=True)
+class Month:
+    """A month as recomputed, from which a statement's fields follow."""
+
+    agreement: Agreement
+    asked: Asked
+    elapsed: Span
+    lists: list[CheckList]
+    evidence: Evidence
+    decided: list[Decision]
+    pieces: list[Piece]
+
+    def total(self, verdict: str, counts: Callable[[Piece], object]) -> int:
+        """How long it was down, or unknown, in the pieces that count."""
+        return sum(p.span[1] - p.span[0] for p in self.pieces if p.verdict == verdict and counts(p))
+
+    @property
+    def length(self) -> int:
+        """T: the whole month, never reduced [2.6]."""
+        return self.asked.period[1] - self.asked.period[0]
+
+    @property
+    def down(self) -> int:
+        """D: down and not excluded."""
+        return self.total(DOWN, lambda piece: piece.excluded is None)
+
+    @property
+    def availability(self) -> Fraction:
+        """(T - D) / T, exactly."""
+        return Fraction(self.length - self.down, self.length)
+
+    @property
+    def worst_case(self) -> Fraction:
+        """Unknown time counted as down, but where the partner agreed in writing; exclusions still taken off [2.4]."""
+        dark = self.total(UNKNOWN, lambda piece: not piece.consented and piece.excluded is None)
+        return Fraction(self.length - self.down - dark, self.length)
+
+    @property
+    def needs_adjudication(self) -> bool:
+        """Whether the unknown time decides about the credit."""
+        return self.agreement.tier(self.availability) != self.agreement.tier(self.worst_case)
+
+
+def recompute(ledger: Ledger, statement: Json, before: int, close: Entry | None, now: int | None) -> Month:
+    """The month of a statement from the facts in front of an entry."""
+    agreement = agreement_of(ledger, statement, before, close)
+    service, (start, end) = statement["service"]["id"], agreement.period
+    asked = Asked(
+        statement["partner"]["id"],
+        service,
+        statement["period"]["month"],
+        agreement.period,
+        before,
+        duration(agreement.terms["maintenance_notice"]),
+    )
+    elapsed = (start, end if now is None or close is not None else max(start, min(end, now)))
+    lists = check_lists(ledger, service, before)
+    told = read_evidence(ledger, service, None if close is None else close.fact["inputs"].get("arrival"))
+    annulled = [entry.fact for entry in ledger.facts("annulment", before) if entry.fact["service"] == service]
+    taken_back = ledger.reversals(before)
+    evidence = gather(told, lists, [fact for fact in annulled if fact["id"] not in taken_back])
+    decided = judged(ledger, asked)
+    cut = pieces(evidence, lists, decided, rulings(ledger, asked), elapsed)
+    return Month(agreement, asked, elapsed, lists, evidence, decided, cut)
+
+
+# -- 9. The statement's fields -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Says:
+    """A text of which some pieces are recomputed (all of `holds`, one of `starts`); its wording is the program's."""
+
+    holds: tuple[str, ...] = ()
+    starts: tuple[str, ...] = ("",)
+
+    def __str__(self) -> str:
+        return " ... ".join([" or ".join(self.starts), *self.holds])
+
+
+@dataclass(frozen=True, slots=True)
+class OneOf:
+    """A value of which the ledger fixes only that it is among these."""
+
+    values: tuple[object, ...]
+
+    def __str__(self) -> str:
+        return " or ".join(map(str, self.values))
+
+
+def figures_of(month: Month) -> Json:
+    """Every figure and list of a statement that follows from the evidence and the decisions."""
+    agreement, zone, availability = month.agreement, month.agreement.zone, month.availability
+    start, end = month.asked.period
+    elapsed, unknown = month.elapsed[1] - month.elapsed[0], month.total(UNKNOWN, lambda _piece: True)
+    observed = month.total(DOWN, lambda _piece: True)
+    covered = percent(Fraction(elapsed - unknown, elapsed)) if elapsed else OneOf(("0.000000", "100.000000"))
+    excluded, rejected = [], []
+    for decision in month.decided:
+        if decision.why:
+            rejected.append({"id": decision.id, "why": Says(decision.why)})
+        else:
+            taken = seconds(month.total(DOWN, lambda piece, by=decision: piece.excluded == by))  # type: ignore[misc]
+            excluded.append({"reason": decision.reason, "id": decision.id, "seconds": taken})
+    found: Json = {
+        "contract": {"id": agreement.contract, "effective_from": shown(agreement.effective_from, zone)},
+        "period": {
+            "month": month.asked.month,
+            "timezone": agreement.terms["timezone"],
+            "start": shown(start, zone),
+            "end": shown(end, zone),
+            "seconds": seconds(month.length),
+        },
+        "availability": {
+            "percent": percent(availability),
+            "numerator_us": str(month.length - month.down),
+            "denominator_us": str(month.length),
+        },
+        "worst_case": {"percent": percent(month.worst_case)},
+        "coverage": {"percent": covered, "unknown_seconds": seconds(unknown)},
+        "downtime": {
+            "seconds": seconds(month.down),
+            "excluded_seconds": seconds(observed - month.down),
+            "observed_seconds": seconds(observed),
+        },
+        "excluded": excluded,
+        "rejected": rejected,
+        "outages": [outage_of(month, parts) for parts in grouped(month.pieces, lambda piece: piece.verdict == DOWN)],
+        "credit": {
+            "percent": bare(agreement.tier(availability)),
+            "fee": {"currency": agreement.currency, "amount": str(agreement.fee)},
+            "amount": format(agreement.credit(availability), "f"),
+        },
+        "method": method_of(month),
+    }
+    for promise in ("guarantee", "objective"):
+        if agreement.terms[promise] is not None:
+            wanted = share(agreement.terms[promise])
+            found[promise] = {"percent": bare(wanted), "met": availability >= wanted}
+    return found
+
+
+def outage_of(month: Month, parts: Sequence[Piece]) -> Json:
+    """One outage, clipped to the month, with what decisions take off it. Its peak is the highest failing share."""
+    zone, start, end = month.agreement.zone, parts[0].span[0], parts[-1].span[1]
+    counted = sum(piece.span[1] - piece.span[0] for piece in parts if piece.excluded is None)
+    peak = max((piece.counts for piece in parts), key=lambda counts: (Fraction(counts[0], counts[1] or 1), counts))
+    named = tuple(f"{check} at {location}: " for check, location in parts[0].failing)
+    taken = [
+        {
+            "reason": by.reason,
+            "id": by.id,
+            "start": shown(group[0].span[0], zone),
+            "end": shown(group[-1].span[1], zone),
+        }
+        for group in grouped(parts, lambda piece: piece.excluded)
+        for by in [group[0].excluded]
+        if by is not None
+    ]
+    still_open = end == month.elapsed[1] < month.asked.period[1]
+    return {
+        "start": shown(start, zone),
+        "end": None if still_open else shown(end, zone),
+        "seconds": seconds(end - start),
+        "counted_seconds": seconds(counted),
+        "excluded": taken,
+        "peak_failing": f"{peak[0]}/{peak[1]}",
+        "first_failure": Says(starts=named) if named else None,
+    }
+
+
+def method_of(month: Month) -> Json:
+    """The check lists in force in the month with their instants, and the locations that spoke."""
+    zone, (start, end) = month.agreement.zone, month.elapsed
+    first = in_force(month.lists, start)
+    lists = ([] if first is None else [first]) + [entry for entry in month.lists if start < entry.at < end]
+    names = ("interval_s", "timeout_s", "stale_after_s", "checks")
+    spoke = {
+        location
+        for (_check, location), said in month.evidence.said.items()
+        if any(overlap(stretch[:2], month.elapsed) for stretch in said)
+    }
+    checks = [{"at": shown(entry.at, zone)} | {name: entry.fact[name] for name in names} for entry in lists]
+    return {"checks": checks, "locations": sorted(spoke)}
+
+
+def decisions_of(ledger: Ledger, month: Month) -> list[Json]:
+    """The adjudications, annulments and reversals that concern the month, as recorded."""
+    asked = month.asked
+    found = [
+        entry.fact
+        for kind in ("adjudication", "annulment")
+        for entry in ledger.facts(kind, asked.before)
+        if entry.fact["service"] == asked.service and overlap(span_of(entry.fact), asked.period)
+    ]
+    ids = {fact["id"] for fact in found} | {decision.id for decision in month.decided}
+    return found + [fact for of, fact in ledger.reversals(asked.before).items() if of in ids]
+
+
+def claim_of(ledger: Ledger, statement: Json, month: Month, closes: Sequence[Entry]) -> Json:
+    """Until when the credit may be claimed: a restatement that raises it reopens the period from its issue [2.7]. How
+    the claim stands is a view of the day; but what it says was filed must be on record, and in time.
+    """
+    zone, asked = month.agreement.zone, month.asked
+    raised = [instant(entry.fact["at"]) for entry in closes if Decimal(entry.fact.get("credit_delta") or 0) > 0]
+    deadline = claim_deadline(max([asked.period[1] - 1, *raised]), zone, month.agreement.terms["claim_within"])
+    found: Json = {"deadline": shown(deadline, zone)}
+    if statement["claim"]["status"] in {"filed", "granted", "applied"}:
+        filed = [instant(entry.fact["at"]) for entry in about(ledger.facts("claim", len(ledger.entries) + 1), asked)]
+        found["filed_at"] = OneOf(tuple(shown(at, zone) for at in filed if at < deadline))
+    if month.agreement.credit(month.availability) == 0:
+        found["status"] = OneOf(("none", "filed", "refused"))
+    return found
+
+
+def about(entries: Iterable[Entry], asked: Asked) -> list[Entry]:
+    """The closes or claims of one partner, service and month."""
+    name = (asked.partner, asked.service, asked.month)
+    return [e for e in entries if (e.fact["partner"], e.fact["service"], e.fact["month"]) == name]
+
+
+# -- 10. The audit: chain, digest and fields ---------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A field in which the statement and the recomputation differ, with both values."""
+
+    field: str
+    stated: object
+    computed: object
+
+    def __str__(self) -> str:
+        said, found = (json.dumps(each, ensure_ascii=False, default=str) for each in (self.stated, self.computed))
+        return f"{self.field}: the statement says {said[:300]}, recomputed {found[:300]}"
+
+
+MISSING = "(nothing)"
+
+
+def differences(stated: object, computed: object, path: str = "") -> Iterator[Difference]:
+    """Every field in which two documents differ. Only what was computed is compared."""
+    if isinstance(computed, dict) and isinstance(stated, dict):
+        for name, value in computed.items():
+            yield from differences(stated.get(name, MISSING), value, f"{path}.{name}" if path else name)
+    elif isinstance(computed, list) and isinstance(stated, list):
+        # Of decisions and what they take off the contract fixes no order: they are found by what they name.
+        if path.rpartition(".")[2] in {"excluded", "rejected", "decisions"}:
+            stated, computed = sorted(stated, key=_named), sorted(computed, key=_named)
+        for number, (one, other) in enumerate(zip_longest(stated, computed, fillvalue=MISSING)):
+            yield from differences(one, other, f"{path}[{number}]")
+    elif not _same(stated, computed):
+        yield Difference(path, stated, computed)
+
+
+def _same(stated: object, computed: object) -> bool:
+    if isinstance(computed, Says):
+        text = stated if isinstance(stated, str) else ""
+        return text.startswith(computed.starts) and all(piece in text for piece in computed.holds) and text != ""
+    if isinstance(computed, OneOf):
+        return stated in computed.values
+    return type(stated) is type(computed) and stated == computed
+
+
+def _named(entry: Json) -> tuple[str, ...]:
+    return tuple(str(entry.get(name)) for name in ("start", "id", "of", "at"))
+
+
+def digest_of(statement: Json) -> str:
+    """SHA-256 over the canonical statement without what may change after its issue."""
+    kept = {name: value for name, value in statement.items() if name not in {"digest", "status"}}
+    kept["claim"] = {name: value for name, value in statement["claim"].items() if name not in {"status", "filed_at"}}
+    return sha256(canonical(kept))
+
+
+COMMIT_DELAY = 60 * SECOND
+"""How long after the instant it states an entry may be recorded without having been dated back."""
+
+
+@dataclass(slots=True)
+class Audit:
+    """The answer for one statement."""
+
+    name: str
+    differences: list[Difference] = field(default_factory=list)
+    trusted: list[str] = field(default_factory=list)
+    hint: str | None = None
+
+
+def audit(ledger: Ledger, statement: Json, *, signed: Signed | None = None, now: int | None = None) -> Audit:
+    """Recompute one statement and compare it field by field. `now` is when a running month was stated.
+
+    Raises CannotAuditError.
+    """
+    try:
+        if statement["schema"] != "jaga-statement/1":
+            raise CannotAuditError(f"this is {statement['schema']}, not jaga-statement/1")
+        return _audit(ledger, statement, signed, now)
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise CannotAuditError(f"the statement or the export is not in the form this audit knows: {error!r}") from error
+
+
+def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | None) -> Audit:
+    every = len(ledger.entries) + 1
+    name = Asked(statement["partner"]["id"], statement["service"]["id"], statement["period"]["month"], (0, 0), every, 0)
+    closes = [e for e in about(ledger.facts("close", every), name) if e.origin != "imported"]
+    close = next((entry for entry in closes if entry.fact["version"] == statement["version"]), None)
+    before = close.seq if close else min(statement["ledger"]["entries"], every - 1) + 1
+    month = recompute(ledger, statement, before, close, now)
+    computed = figures_of(month) | {
+        "statement": f"{name.month}/{name.partner}/{name.service}",
+        "decisions": decisions_of(ledger, month),
+        "claim": claim_of(ledger, statement, month, [e for e in closes if close and e.seq <= close.seq]),
+        "checkpoint": next((e.fact["note"] for e in reversed(ledger.facts("checkpoint", before))), None),
+        "ledger": {"entries": before - 1, "head": ledger.entries[before - 2].hash if before > 1 else FIRST_PREV},
+    }
+    if month.evidence.stated or _rests_on_imported(ledger, month):
+        computed["imported"] = True
+    if close is None:
+        status: object = "needs_adjudication" if month.needs_adjudication else "provisional"
+        if month.elapsed[1] < month.asked.period[1]:
+            status = OneOf(("provisional", "needs_adjudication"))  # a running month may still get its evidence
+        computed |= {"version": 1, "status": status, "digest": None, "issued_at": None, "restates": None}
+    else:
+        computed |= _closed(ledger, statement, month, close, closes)
+    # The reversal of an exclusion that covers other partners alone may stand in a statement, and need not.
+    facts = [entry.fact for entry in ledger.facts("exclusion", before) if name.service in entry.fact["services"]]
+    others = {fact["id"] for fact in facts if not concerns(fact, month.asked)}
+    stated = statement | {"decisions": [each for each in statement["decisions"] if each.get("of") not in others]}
+    found = Audit(f"{statement['statement']} version {statement['version']}", [*differences(stated, computed)])
+    found.trusted = month.agreement.trusted + _trusted(statement, close)
+    found.differences += _backwards(ledger, month)
+    if close is not None:
+        found.differences += _unsound_close(statement, month, close)
+    if signed is not None and statement.get("checkpoint") is not None:
+        known, problems = signed.judge(statement["checkpoint"])
+        found.differences += [Difference("checkpoint", statement["checkpoint"], each) for each in problems]
+        found.trusted += [] if known else ["checkpoint: the key given did not sign it"]
+    found.hint = _hint(ledger, found, close, now)
+    return found
+
+
+def _closed(ledger: Ledger, statement: Json, month: Month, close: Entry, closes: Sequence[Entry]) -> Json:
+    """What a closed version must say: its digest, its names from the close entry, what it restates [2.7]."""
+    fact, inputs = close.fact, close.fact["inputs"]
+    earlier = [entry for entry in closes if entry.seq < close.seq]
+    found: Json = {
+        "version": len(earlier) + 1,
+        "status": OneOf(("final", "superseded") if closes[-1] is not close else ("final",)),
+        "digest": fact["digest"],
+        "issued_at": shown(instant(fact["at"]), month.agreement.zone),
+        "partner": {"id": fact["partner"], "name": inputs["partner_name"]},
+        "service": {"id": fact["service"], "name": inputs["service_name"]},
+        "method": method_of(month) | {"software": inputs["software"], "holidays": inputs["holidays"]},
+        "restates": None,
+    }
+    if earlier:
+        last = earlier[-1]
+        before = recompute(ledger, statement, last.seq, last, None)
+        delta = month.agreement.credit(month.availability) - before.agreement.credit(before.availability)
+        restates = {"version": last.fact["version"], "reason": fact["reason"], "by": fact["by"]}
+        found["restates"] = restates | {"credit_delta": format(delta, "f")}
+    return found
+
+
+def _backwards(ledger: Ledger, month: Month) -> Iterator[Difference]:
+    """Check lists of the ledger's own that reach back into the month from before their recording [2.3]."""
+    for entry in ledger.facts("checks", month.asked.before):
+        span = (instant(entry.fact["at"]), entry.recorded_at)
+        own = entry.origin != "imported" and entry.fact["service"] == month.asked.service
+        if own and span[1] - span[0] > COMMIT_DELAY and overlap(span, month.asked.period):
+            at, recorded = (shown(each, month.agreement.zone) for each in span)
+            yield Difference(f"the check list of entry {entry.seq} acts before its recording", at, recorded)
+
+
+def _unsound_close(statement: Json, month: Month, close: Entry) -> Iterator[Difference]:
+    """Whether the close was made of these bytes, and when it might be made [2.7]."""
+    if digest_of(statement) != close.fact["digest"]:
+        yield Difference("digest, of the statement's bytes", close.fact["digest"], digest_of(statement))
+    earliest = month.asked.period[1] + duration(month.agreement.terms["grace"])
+    if close.recorded_at < earliest:
+        zone = month.agreement.zone
+        yield Difference("closed before its end and grace", shown(close.recorded_at, zone), shown(earliest, zone))
+    if month.needs_adjudication:
+        yield Difference("closed while it needs adjudication", statement["status"], "needs_adjudication")
+
+
+def _rests_on_imported(ledger: Ledger, month: Month) -> bool:
+    """Whether terms or check lists of this month were imported. Whether a run was, an export does not say."""
+    asked = month.asked
+    terms = [e for e in ledger.facts("terms", asked.before) if e.fact["contract"] == month.agreement.contract]
+    lists = [e for e in ledger.facts("checks", asked.before) if e.fact["service"] == asked.service]
+    return any(entry.origin == "imported" for entry in terms + lists)
+
+
+def _trusted(statement: Json, close: Entry | None) -> list[str]:
+    """What the ledger cannot answer."""
+    open_ = ["names, software and holidays: nothing is closed yet"] if close is None else []
+    views = ["claim.status beyond what is on record: a view of the day it was printed"]
+    wording = ["the wording of method.rule, outages.first_failure and rejected.why"]
+    return open_ + views + wording + (["incidents"] if statement.get("incidents") else [])
+
+
+def _hint(ledger: Ledger, found: Audit, close: Entry | None, now: int | None) -> str | None:
+    if not found.differences:
+        return None
+    if close is None:
+        return "if the month was still running when this was stated, say when with --at" if now is None else None
+    late = ledger.runs - close.fact["inputs"].get("arrival", ledger.runs)
+    return f"{late} runs arrived after this close, and the export does not say which" if late > 0 else None
+
+
+# -- 11. Asking --------------------------------------------------------------------------------------------------------
+
+
+def verify(
+    statement: Path,
+    export: Path,
+    *,
+    key: str | None = None,
+    at: str | None = None,
+    say: Callable[[str], object] = print,
+) -> int:
+    """Audit every statement of a file against an export, say what was found; 0 it holds, 1 it does not.
+
+    Raises CannotAuditError.
+    """
+    opened = None if key is None else read_key(key)
+    try:
+        now = None if at is None else instant(at)
+        document = read_json(statement.read_bytes())
+        ledger = read_ledger(export)
+    except OSError as error:
+        raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
+    except (ValueError, KeyError, TypeError) as error:
+        raise CannotAuditError(f"{statement}, {export}: {error}") from None
+    documents = document if isinstance(document, list) else [document]
+    if not documents or not all(isinstance(each, dict) for each in documents):
+        raise CannotAuditError(f"{statement}: there is no statement in it")
+    signed = None if opened is None else read_signed(ledger, opened)
+    problems = ledger.broken + ([] if signed is None else signed.problems)
+    for problem in problems:
+        say(f"chain: {problem}")
+    said = "no key given: it may have been made anew as a whole" if signed is None else f"{signed.covered} signed for"
+    say(f"{len(ledger.entries)} entries, " + ("" if problems else "the chain holds; ") + said)
+    holds = not problems
+    for each in documents:
+        found = audit(ledger, each, signed=signed, now=now)
+        holds = holds and not found.differences
+        say(f"{found.name}: {'differs' if found.differences else 'holds'}")
+        for difference in found.differences:
+            say(f"  {difference}")
+        if found.hint:
+            say(f"  note: {found.hint}")
+        say("  taken on trust: " + "; ".join(found.trusted))
+    return 0 if holds else 1
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The command line."""
+    parser = argparse.ArgumentParser(prog="audit.py", description="Recompute a statement from an export of the ledger.")
+    parser.add_argument("statement", type=Path, help="what `jaga statement --format json` wrote")
+    parser.add_argument("--ledger", type=Path, required=True, help="what `jaga ledger export` wrote")
+    parser.add_argument("--key", help="the provider's public key, or a file with it: signed checkpoints are verified")
+    parser.add_argument("--at", help="when the statement of a month that still ran was made (RFC 3339)")
+    given = parser.parse_args(arguments)
+    try:
+        return verify(given.statement, given.ledger, key=given.key, at=given.at)
+    except CannotAuditError as error:
+        print(f"audit: {error}", file=sys.stderr)  # noqa: T201 - this is a program of its own
+        return 2
+
+
+if __name__ == "__main__":
+    # Run by its path, this file's folder is searched first: a neighbour named like a module of Python is not meant.
+    sys.path.pop(0)
+    sys.exit(main())

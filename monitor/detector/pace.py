@@ -1,0 +1,71 @@
+"""How fast the checks of a service answer against what is usual for them: since when a service is much slower.
+
+Only what a latency incident needs: the baseline of each check and location, fed with committed runs, kept over restarts
+now and then. What a crash loses of it are samples of minutes in a window of days.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from monitor.core.baseline import Baseline, Pace, response_us
+from monitor.core.instant import MINUTE_US
+from monitor.core.run import Run, SourceKey
+
+MARK = "pace/"
+KEEP_US = 10 * MINUTE_US
+"""How often the baselines are kept; each is 4 KiB."""
+
+SPEAKS_US = 30 * MINUTE_US
+"""How long the last answer of a check speaks for its pace."""
+
+
+@dataclass(slots=True)
+class Paces:
+    """The baselines of all checks and locations."""
+
+    baselines: dict[SourceKey, Baseline] = field(default_factory=dict)
+    _slow: dict[SourceKey, tuple[int, int]] = field(default_factory=dict)
+    _kept_us: int = 0
+
+    def take(self, run: Run) -> None:
+        """A committed run: what it took counts, if it says how long the service takes."""
+        duration_us = response_us(run)
+        if duration_us is None:
+            return
+        judged = self.baselines.setdefault(run.source, Baseline()).take(run.start_us, duration_us)
+        if judged.pace is Pace.DEGRADED:
+            self._slow[run.source] = (judged.since_us, run.start_us)
+        else:
+            self._slow.pop(run.source, None)
+
+    def slow_since_us(self, service: str, at_us: int) -> int | None:
+        """Since when some check of the service is above three times its baseline; None while none is."""
+        since = [
+            since_us
+            for source, (since_us, last_us) in self._slow.items()
+            if source.service == service and at_us - last_us <= SPEAKS_US
+        ]
+        return min(since, default=None)
+
+    def marks(self, at_us: int) -> dict[str, Any]:
+        """What is to be kept now; nothing between two times of keeping."""
+        if at_us - self._kept_us < KEEP_US:
+            return {}
+        self._kept_us = at_us
+        return {MARK + "/".join(source): written(baseline) for source, baseline in self.baselines.items()}
+
+    def load(self, source: SourceKey, kept: Mapping[str, Any]) -> None:
+        """What was kept of a source; what cannot be read begins anew."""
+        try:
+            self.baselines[source] = Baseline.load(base64.b64decode(kept["baseline"], validate=True))
+        except (ValueError, KeyError):
+            self.baselines[source] = Baseline()
+
+
+def written(baseline: Baseline) -> dict[str, str]:
+    """A baseline as it is kept."""
+    return {"baseline": base64.b64encode(baseline.dump()).decode()}

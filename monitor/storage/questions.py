@@ -1,0 +1,60 @@
+"""The questions a month's statements ask many times, written once: building a statement costs more than running it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sqlalchemy import BindParameter, Select, bindparam, func, select
+from sqlalchemy.orm import aliased
+
+from monitor.core.run import Outcome
+from monitor.storage.rows import RUN_COLUMNS
+from monitor.storage.schema import RUNS, SOURCES, SPANS
+
+
+def _spans_of_service() -> Select[Any]:
+    """(check, location, start, end, outcome) of the spans of a `service` that overlap [`first`, `last`), by source.
+
+    Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
+    """
+    before = aliased(SPANS)
+    first: BindParameter[int] = bindparam("first")
+    last: BindParameter[int] = bindparam("last")
+    reaching = (
+        select(func.max(before.c.start_us))
+        .where(before.c.source == SOURCES.c.id, before.c.start_us <= first)
+        .correlate(SOURCES)
+        .scalar_subquery()
+    )
+    return (
+        select(SOURCES.c.check, SOURCES.c.location, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
+        .select_from(SOURCES)
+        .join(SPANS, SPANS.c.source == SOURCES.c.id)
+        .where(
+            SOURCES.c.service == bindparam("service"),
+            SOURCES.c.counts == 1,
+            SPANS.c.start_us >= func.coalesce(reaching, first),
+            SPANS.c.start_us < last,
+            SPANS.c.end_us > first,
+        )
+        .order_by(SOURCES.c.check, SOURCES.c.location, SPANS.c.start_us)
+    )
+
+
+def _first_failure() -> Select[Any]:
+    """The earliest failing run of the source with the id `held` stamped in [`first`, `last`)."""
+    return (
+        select(*(RUNS.c[name] for name in RUN_COLUMNS))
+        .where(
+            RUNS.c.source == bindparam("held"),
+            RUNS.c.start_us >= bindparam("first"),
+            RUNS.c.start_us < bindparam("last"),
+            RUNS.c.outcome == Outcome.FAIL.value,
+        )
+        .order_by(RUNS.c.start_us)
+        .limit(1)
+    )
+
+
+SPANS_OF_SERVICE = _spans_of_service()
+FIRST_FAILURE = _first_failure()

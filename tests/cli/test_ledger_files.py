@@ -1,0 +1,53 @@
+"""`jaga ledger`: a ledger moved to another store, a partner's part of it, and spans compared with a rebuild."""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from pathlib import Path
+
+from tests.cli.conftest import Jaga
+
+
+def test_a_ledger_moves_to_another_store_and_says_the_same(ledger: Jaga, tmp_path: Path) -> None:
+    before = ledger("statement", "--month", "2026-04", "--format", "json").json()
+    assert ledger("ledger", "export", "whole.jsonl").code == 0
+    moved = ledger("ledger", "import", "--move", "whole.jsonl", "--store", "sqlite:///new.db")
+    assert moved.code == 0, moved.err
+    assert moved.out.startswith("moved 1 entries, 0 segments, 0 runs, 6 stated spans; head sha256:")
+    after = ledger("statement", "--month", "2026-04", "--format", "json", "--store", "sqlite:///new.db").json()
+    assert after == before
+    again = ledger("ledger", "import", "--move", "whole.jsonl", "--store", "sqlite:///new.db")
+    assert again.code == 3
+    assert "it is not empty" in again.err
+    cut = tmp_path / "cut.jsonl"
+    cut.write_bytes((tmp_path / "whole.jsonl").read_bytes()[:-20])
+    refused = ledger("ledger", "import", "--move", cut, "--store", "sqlite:///other.db")
+    assert refused.code != 0
+    assert "it was cut off" in refused.err
+    as_json = ledger("ledger", "import", "--move", "whole.jsonl", "--json", "--store", "sqlite:///third.db")
+    assert as_json.json()["stated"] == 6
+
+
+def test_a_partner_is_given_its_part(ledger: Jaga, tmp_path: Path) -> None:
+    said = ledger("ledger", "export", "--partner", "acme", "part.jsonl")
+    assert said.code == 0
+    assert "1 entries and the hashes of 0 others" in said.err
+    lines = [json.loads(line) for line in (tmp_path / "part.jsonl").read_text().splitlines()]
+    assert lines[1]["partner"] == "acme"
+    unknown = ledger("ledger", "export", "--partner", "akme")
+    assert (unknown.code, unknown.out) == (2, "")
+    assert "no subscription names 'akme'" in unknown.err
+
+
+def test_spans_are_compared_with_a_rebuild(ledger: Jaga, tmp_path: Path) -> None:
+    said = ledger("ledger", "stats", "--rebuild", "--json")
+    assert said.code == 0
+    assert said.json()["differing"] == []
+    store = sqlite3.connect(tmp_path / "config" / "ledger.db")
+    with store:
+        store.execute("UPDATE spans SET outcome = 'pass' WHERE outcome = 'fail' AND source = 1")
+    store.close()
+    edited = ledger("ledger", "stats", "--rebuild")
+    assert edited.code == 1
+    assert "the spans of 1 sources are not what their runs say: portal/a/jkt-1" in edited.err

@@ -1,0 +1,126 @@
+"""Runs go when they are old, their month is closed and every version of it can be computed without them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from monitor.core.instant import DAY_US, HOUR_US
+from monitor.core.segment import hour_of
+from monitor.core.span import Span
+from monitor.ledger.command import Annul, CloseMonth
+from monitor.ledger.explain import explain
+from monitor.ledger.retention import gone
+from tests.core.examples import WIB
+from tests.ledger.keeping import APRIL, CLOSING, END, START, Keeper, kept, run, watched_april
+from tests.ledger.sealing import cool_all, expire_all, seal
+
+MONTH = Span(START, END)
+DOWN = [(10, 13), (100, 115), (500, 501)]
+RETENTION = 30 * DAY_US
+OLD = CLOSING + 60 * DAY_US
+
+
+@pytest.fixture
+def keeper(tmp_path: Path) -> Iterator[Keeper]:
+    with kept(tmp_path) as keeper:
+        watched_april(keeper, DOWN)
+        yield keeper
+
+
+def close(keeper: Keeper, **more: object) -> None:
+    keeper.given(CloseMonth(partner="acme", service="portal", month=str(APRIL), **more))  # type: ignore[arg-type]
+
+
+def age(keeper: Keeper) -> list[tuple[str, int]]:
+    """Seal, cool and expire all that may be, two months on."""
+    keeper.now_us = OLD
+    keeper.watch(OLD - HOUR_US, OLD)
+    seal(keeper.store, OLD)
+    cool_all(keeper.store, OLD + 3 * DAY_US)
+    return expire_all(keeper.store, keeper.months(), RETENTION)
+
+
+def runs_of_april(keeper: Keeper) -> int:
+    (source,) = keeper.store.sources()
+    return len(list(keeper.store.runs(source, MONTH)))
+
+
+def test_a_closed_month_is_computed_from_what_its_sealed_hours_said(keeper: Keeper) -> None:
+    close(keeper)
+    issued = keeper.statement().document
+    assert [outage["first_failure"] for outage in issued["outages"]] == [
+        f"login at jkt-1: timeout: no answer at {START + hour * HOUR_US}" for hour, _ in DOWN
+    ]
+    expired = age(keeper)
+    assert len(expired) > 700
+    assert runs_of_april(keeper) < 30
+    again = keeper.statement()
+    assert again.document["digest"] == issued["digest"]
+    assert again.document["outages"] == issued["outages"]
+    lines = explain(again, WIB, list(gone(keeper.months(), again.ground)))
+    assert any("hours from 2026-04-01T00:00:00+07:00" in line and "have expired" in line for line in lines)
+    assert any("recomputed digest matches the one issued with version 1" in line for line in lines)
+    assert expire_all(keeper.store, keeper.months(), RETENTION) == []
+    annul = Annul(
+        service="portal", check="login", location="jkt-1", start_us=START, end_us=START + HOUR_US, note="too late"
+    )
+    assert "the runs of portal stamped in the hour from 2026-03-31T17:00:00+00:00 have expired" in keeper.refused(annul)
+
+
+def test_the_runs_of_an_open_month_stay(keeper: Keeper) -> None:
+    before = runs_of_april(keeper)
+    assert all(hour_us < START for _, hour_us in age(keeper))
+    assert runs_of_april(keeper) == before
+
+
+def test_runs_stay_for_as_long_as_is_said(keeper: Keeper) -> None:
+    close(keeper)
+    before = runs_of_april(keeper)
+    keeper.now_us = OLD
+    seal(keeper.store, OLD)
+    cool_all(keeper.store, OLD)
+    expired = expire_all(keeper.store, keeper.months(), OLD - START - 24 * HOUR_US)
+    assert expired
+    assert max(hour_us for _, hour_us in expired) < START + 24 * HOUR_US
+    assert runs_of_april(keeper) == before - 24
+
+
+def test_hours_on_which_two_versions_differ_keep_their_runs(keeper: Keeper) -> None:
+    close(keeper)
+    first = keeper.statement(1).document
+    annulled = Span(START + 110 * HOUR_US, START + 120 * HOUR_US)
+    keeper.given(
+        Annul(
+            service="portal",
+            check="login",
+            location="jkt-1",
+            start_us=annulled.start_us,
+            end_us=annulled.end_us,
+            note="our own network",
+        ),
+        over_closed=True,
+    )
+    close(keeper, restate_reason="our own network was down")
+    second = keeper.statement(2).document
+    assert first["downtime"] != second["downtime"]
+    expired = {hour_us for _, hour_us in age(keeper)}
+    assert len(expired) > 600
+    assert expired.isdisjoint(range(hour_of(annulled.start_us), annulled.end_us, HOUR_US))
+    for version, issued in ((1, first), (2, second)):
+        again = keeper.statement(version).document
+        assert (again["digest"], again["outages"]) == (issued["digest"], issued["outages"])
+
+
+def test_an_hour_with_a_run_that_came_after_the_close_keeps_its_runs(keeper: Keeper) -> None:
+    close(keeper)
+    issued = keeper.statement(1).document
+    keeper.now_us += HOUR_US
+    late = run(START + 200 * HOUR_US + 1, "fail")
+    keeper.put(runs=[late])
+    expired = {hour_us for _, hour_us in age(keeper)}
+    assert len(expired) > 600
+    assert hour_of(late.start_us) not in expired
+    assert keeper.statement(1).document["digest"] == issued["digest"]
