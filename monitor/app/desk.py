@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from typing import TypeVar
 
 from monitor.app.adopt import Insistence
@@ -17,6 +17,8 @@ from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.preview import Effect, effects
 from monitor.runner import Plan
+from monitor.storage.opening import personal_files
+from monitor.storage.personal import PersonalFiles
 from monitor.web.tokens import Tokens
 
 T = TypeVar("T")
@@ -78,6 +80,18 @@ class ApiDesk:
     async def reload(self) -> str | None:
         """Read the configuration again; why the old one holds, None if the new one does."""
         return (await self._reread(None)).why
+
+    async def keep_person(self, who: Mapping[str, str]) -> str:
+        """Keep who reports, beside the chain."""
+        reference: str = await self._views.read(lambda: self._files().keep("reporter", who))
+        return reference
+
+    async def forget_person(self, reference: str) -> None:
+        """Erase what no entry refers to."""
+        await self._views.read(lambda: self._files().erase(reference))
+
+    def _files(self) -> PersonalFiles:
+        return personal_files(self._views.options.store, base=self._views.options.base)
 
     def services_of(self, partner: str) -> frozenset[str]:
         """What a partner subscribes, by the configuration in force."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import Protocol, TypeVar
 
@@ -40,6 +40,12 @@ class Desk(Protocol):
 
     async def reload(self) -> str | None:
         """Read the configuration again; why the old one holds, None if the new one does."""
+
+    async def keep_person(self, who: Mapping[str, str]) -> str:
+        """Keep who reports, beside the chain; the reference to it."""
+
+    async def forget_person(self, reference: str) -> None:
+        """Erase what no entry refers to."""
 
     def services_of(self, partner: str) -> frozenset[str]:
         """What a partner ever subscribed."""

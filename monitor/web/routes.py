@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from http import HTTPStatus
+from types import MappingProxyType
 from typing import Any
 
 from aiohttp import web
 
 from monitor.core.fact import ExclusionReason
-from monitor.web import bodies, public, reading, writing
+from monitor.web import bodies, incident_bodies, public, reading, writing
 from monitor.web.access import Rule
 from monitor.web.bodies import ID_PATTERN, INSTANT_SCHEMA, MONTH_PATTERN, Body
 from monitor.web.tokens import Scope
@@ -210,10 +211,24 @@ READING = (
 )
 """What tokens read."""
 
-_MAINTENANCE, _EXCLUSIONS, _CLAIMS = (
-    Rule(Scope.MAINTENANCE),
-    Rule(Scope.EXCLUSIONS),
-    Rule(Scope.CLAIMS, partners=True),
+_MAINTENANCE, _EXCLUSIONS, _INCIDENTS = Rule(Scope.MAINTENANCE), Rule(Scope.EXCLUSIONS), Rule(Scope.INCIDENTS)
+_CLAIMS = Rule(Scope.CLAIMS, partners=True)
+_ABOUT_INCIDENTS: Mapping[str, type[incident_bodies.EventBody]] = MappingProxyType(
+    {
+        "supply": incident_bodies.SupplyBody,
+        "ack": incident_bodies.AcknowledgeBody,
+        "assign": incident_bodies.AssignBody,
+        "workaround": incident_bodies.WorkaroundBody,
+        "fix": incident_bodies.FixBody,
+        "close": incident_bodies.CloseBody,
+        "reopen": incident_bodies.ReopenBody,
+        "pause": incident_bodies.PauseBody,
+        "resume": incident_bodies.ResumeBody,
+        "priority": incident_bodies.PriorityBody,
+        "escalate": incident_bodies.EscalateBody,
+        "plan": incident_bodies.PlanBody,
+        "call": incident_bodies.CallBody,
+    },
 )
 
 WRITING = (
@@ -280,6 +295,25 @@ WRITING = (
         _CLAIMS,
         writing.claim,
         bodies.ClaimBody,
+    ),
+    _decision(
+        "/api/v1/incidents",
+        "openIncident",
+        "Report an incident. What the report lacks is listed on it and asked for.",
+        _INCIDENTS,
+        writing.open_incident,
+        incident_bodies.OpenBody,
+    ),
+    *(
+        _decision(
+            f"/api/v1/incidents/{{id}}/{verb}",
+            f"{verb}Incident",
+            shape.__doc__ or verb,
+            _INCIDENTS,
+            writing.about_incident(shape),
+            shape,
+        )
+        for verb, shape in _ABOUT_INCIDENTS.items()
     ),
     Route(
         method="POST",

@@ -7,7 +7,7 @@ to the months; with `?restate=true` a decision may touch closed months, for thei
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Callable
 from http import HTTPStatus
 from typing import Any, TypeVar
 
@@ -32,6 +32,7 @@ from monitor.web.bodies import (
     read_json,
 )
 from monitor.web.desk import DESK, own_partner
+from monitor.web.incident_bodies import EventBody, OpenBody
 from monitor.web.problems import ProblemError
 from monitor.web.reading import json_answer
 
@@ -89,6 +90,29 @@ async def claim(request: web.Request) -> web.Response:
     body = await _body(request, ClaimBody)
     own_partner(request, body.partner)
     return await _decided(request, body.command())
+
+
+async def open_incident(request: web.Request) -> web.Response:
+    """A report; who reports is kept beside the chain, and nowhere where it is refused or only previewed."""
+    body = await _body(request, OpenBody)
+    who = body.reporter.given()
+    if not who or _flag(request, "preview"):
+        return await _decided(request, body.command(None))
+    reference = await request.app[DESK].keep_person(who)
+    try:
+        return await _decided(request, body.command(reference))
+    except ProblemError:
+        await request.app[DESK].forget_person(reference)  # no entry refers to it
+        raise
+
+
+def about_incident(shape: type[EventBody]) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """What is done about an incident, in the shape of a body."""
+
+    async def decided(request: web.Request) -> web.Response:
+        return await _decided(request, (await _body(request, shape)).command(request.match_info["id"]))
+
+    return decided
 
 
 async def reload(request: web.Request) -> web.Response:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TypeVar
 from zoneinfo import ZoneInfo
@@ -16,6 +16,7 @@ from monitor.ledger.month import Months
 from monitor.ledger.preview import Effect, effects
 from monitor.ledger.record import Basis
 from monitor.storage import Store, opening
+from monitor.storage.personal import PersonalFiles
 from monitor.web.tokens import Scope, Tokens, Wish
 
 T = TypeVar("T")
@@ -27,6 +28,7 @@ class LedgerDesk:
     def __init__(self, store: Store, basis: Basis, tokens: Path, now_us: int) -> None:
         self.tokens = Tokens(tokens)
         self.store = store
+        self.persons = PersonalFiles(tokens.with_suffix(".personal"))
         self.basis = basis
         self.at_us = now_us
         self.runs: dict[tuple[str, str], Run | None] = {}
@@ -51,6 +53,12 @@ class LedgerDesk:
     async def reload(self) -> str | None:
         self.reloads += 1
         return self.why_not_reloaded
+
+    async def keep_person(self, who: Mapping[str, str]) -> str:
+        return self.persons.keep("reporter", who)
+
+    async def forget_person(self, reference: str) -> None:
+        self.persons.erase(reference)
 
     def services_of(self, partner: str) -> frozenset[str]:
         return frozenset(service for owner, service in self.basis.agreements.pairs() if owner == partner)

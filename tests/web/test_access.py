@@ -37,6 +37,20 @@ RULES: dict[tuple[str, str], tuple[str | None, bool]] = {
     ("POST", "/api/v1/exclusions"): ("exclusions", False),
     ("POST", "/api/v1/exclusions/{id}/reverse"): ("exclusions", False),
     ("POST", "/api/v1/claims"): ("claims", True),
+    ("POST", "/api/v1/incidents"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/supply"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/ack"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/assign"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/workaround"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/fix"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/close"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/reopen"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/pause"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/resume"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/priority"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/escalate"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/plan"): ("incidents", False),
+    ("POST", "/api/v1/incidents/{id}/call"): ("incidents", False),
 }
 
 # A request of each route that its rule lets pass and that then does what it is for.

@@ -158,6 +158,56 @@ async def test_a_partner_claims_for_itself_only(api: Api) -> None:
     assert told["detail"]
 
 
+REPORT: dict[str, Any] = {
+    "service": "portal",
+    "priority": "P1",
+    "summary": "orders fail",
+    "partner": "acme",
+    "reporter": {"name": "Rina Wulandari", "email": "rina@acme.example"},
+    "pieces": {"expected": "an order number", "actual": "error 500"},
+}
+
+
+async def test_an_incident_is_opened_and_worked_on_and_its_reporter_stays_beside_the_chain(api: Api) -> None:
+    text = api.desk.token(Scope.INCIDENTS, id_="desk-1")
+    assert (await api.ask("POST", "/api/v1/incidents?preview=true", text, json=REPORT))[0] == 200
+    assert list(api.desk.persons.kept()) == []
+    status, done = await api.ask("POST", "/api/v1/incidents", text, json=REPORT)
+    assert status == 201
+    name = done["recorded"][0]["id"]
+    assert "rina" not in json.dumps(done).lower()
+    (reference,) = api.desk.persons.kept()
+    assert reference in json.dumps(done)
+    for verb, body in (
+        ("ack", {}),
+        ("assign", {"assignee": "dewi"}),
+        ("supply", {"pieces": {"steps": "log in, then order"}}),
+        ("pause", {"note": "waiting for the log", "partner": "acme"}),
+        ("resume", {"partner": "acme"}),
+        ("priority", {"priority": "P2", "note": "one region only"}),
+        ("escalate", {"reason": "stalled_progress", "note": "no news for an hour", "partner": "acme"}),
+        ("plan", {"note": "roll back, then patch"}),
+        ("call", {"note": "at 14:00"}),
+        ("workaround", {"note": "traffic moved"}),
+        ("fix", {"note": "release 4.2.1"}),
+        ("close", {}),
+        ("reopen", {"note": "it is back"}),
+    ):
+        api.desk.at_us += 1_000_000
+        status, done = await api.ask("POST", f"/api/v1/incidents/{name}/{verb}", text, json=body)
+        assert status == 201, (verb, done)
+        assert done["recorded"][0]["by"] == "desk-1"
+
+
+async def test_a_report_that_is_refused_leaves_nobody_s_data(api: Api, admin: str) -> None:
+    nameless = {**REPORT, "reporter": {"email": "rina@acme.example"}}
+    status, told = await api.ask("POST", "/api/v1/incidents", admin, json=nameless)
+    assert (status, "needs its reporter" in told["detail"]) == (409, True)
+    assert list(api.desk.persons.kept()) == []
+    assert (await api.ask("POST", "/api/v1/incidents/i-9/ack", admin, json={}))[0] == 409
+    assert (await api.ask("POST", "/api/v1/incidents", admin, json={**REPORT, "reporter": {"age": "7"}}))[0] == 400
+
+
 async def test_reloading_says_why_the_old_configuration_holds(api: Api, admin: str) -> None:
     assert await api.ask("POST", "/-/reload", admin) == (200, {"reloaded": True})
     api.desk.why_not_reloaded = "the old configuration holds: no"
