@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -81,6 +83,15 @@ def served(api: Api) -> dict[tuple[str, str], web.AbstractRoute]:
 async def test_every_route_of_the_router_has_the_rule_that_is_written_here(api: Api) -> None:
     found = {key: (None if key not in _RULES else (_RULES[key].scope, _RULES[key].partners)) for key in served(api)}
     assert found == RULES
+
+
+def test_the_table_of_the_document_is_the_router_s(project_root: Path) -> None:
+    row = re.compile(r"\| `(GET|POST)` \| `([^`]+)` \| (?:(public)|`([a-z]+)`(, a partner's for its own)?) \| (.+) \|")
+    text = (project_root / "docs" / "api.md").read_text(encoding="utf-8")
+    told = {
+        (found[1], found[2]): (found[4], bool(found[5])) for found in map(row.fullmatch, text.splitlines()) if found
+    }
+    assert told == RULES
 
 
 def credentials(api: Api) -> dict[str, str | None]:

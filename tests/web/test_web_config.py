@@ -15,6 +15,7 @@ import bcrypt
 import pytest
 import trustme
 
+from monitor.cli.ready import why_not_ready
 from monitor.config import ConfigError
 from monitor.config.webfile import read_web
 from monitor.web import connections, passwords
@@ -232,6 +233,14 @@ async def _serial(listening: Listening, context: ssl.SSLContext) -> str:
     await writer.wait_closed()
     await until_inside(listening, 0)
     return str(found)
+
+
+async def test_the_verb_asks_a_daemon_behind_tls_whether_it_is_ready(tmp_path: Path, certificate: Tls) -> None:
+    (tmp_path / "ledger").mkdir()
+    async with serving(tmp_path / "ledger", Web(tls=certificate, users={"ayu": HASHED})) as (listening, _desk):
+        where = ("127.0.0.1", listening.port)
+        assert await asyncio.to_thread(why_not_ready, where, secured=True) is None
+        assert await asyncio.to_thread(why_not_ready, where) is not None
 
 
 async def test_client_certificates(tmp_path: Path, certificate: Tls, authority: trustme.CA) -> None:
