@@ -118,7 +118,7 @@ async def test_hostile_names_run_nothing_in_a_browser(tmp_path: Path) -> None:
         asked.append(request.path)
         return await handler(request)
 
-    app = listening.runner.app
+    app: Any = listening.runner.app
     app._middlewares_handlers = (*app._middlewares_handlers, (remembered, True))
     try:
         page = await dump(listening.url, tmp_path)
