@@ -190,9 +190,9 @@ def test_a_secret_stands_nowhere(tmp_path: Path, echo: str) -> None:
         daemon.kill()
         daemon.wait()
     told["log"] = log.read_text()
-    for path in tmp_path.rglob("*"):
-        if path.is_file() and path.name != "jaga.yaml":
-            told[str(path)] = path.read_bytes().decode("latin-1")
+    for file in tmp_path.rglob("*"):
+        if file.is_file() and file.name != "jaga.yaml":
+            told[str(file)] = file.read_bytes().decode("latin-1")
     assert "query" in told["jaga status --json"], "the verbs did answer"
     found = {
         (place, where)
