@@ -77,9 +77,10 @@ class ApiDesk:
         found: list[Effect] | Refused = await self._views.read(asked)
         return found
 
-    async def reload(self) -> str | None:
-        """Read the configuration again; why the old one holds, None if the new one does."""
-        return (await self._reread(None)).why
+    async def reload(self) -> str | tuple[str, ...]:
+        """Read the configuration again; why the old one holds, or which services keep their list while not UP."""
+        done = await self._reread(None)
+        return done.kept if done.why is None else done.why
 
     async def keep_person(self, who: Mapping[str, str]) -> str:
         """Keep who reports, beside the chain."""

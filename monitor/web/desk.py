@@ -38,8 +38,8 @@ class Desk(Protocol):
     async def preview(self, command: Command, *, by: str, over_closed: bool) -> list[Effect] | Refused:
         """What a decision would do to the months; nothing is recorded."""
 
-    async def reload(self) -> str | None:
-        """Read the configuration again; why the old one holds, None if the new one does."""
+    async def reload(self) -> str | tuple[str, ...]:
+        """Read the configuration again; why the old one holds, or which services keep their list while not UP."""
 
     async def keep_person(self, who: Mapping[str, str]) -> str:
         """Keep who reports, beside the chain; the reference to it."""

@@ -322,7 +322,7 @@ WRITING = (
         about="Read the configuration again; a bad one keeps the old one.",
         rule=Rule(Scope.ADMIN),
         handler=writing.reload,
-        schema=_object(reloaded={"type": "boolean"}),
+        schema=_object(reloaded={"type": "boolean"}, kept_while_not_up={"type": "array", "items": _TEXT}),
         answers=(HTTPStatus.CONFLICT,),
     ),
 )

@@ -117,10 +117,10 @@ def about_incident(shape: type[EventBody]) -> Callable[[web.Request], Awaitable[
 
 async def reload(request: web.Request) -> web.Response:
     """Read the configuration again, as SIGHUP does."""
-    why = await request.app[DESK].reload()
-    if why is not None:
-        raise ProblemError(HTTPStatus.CONFLICT, why)
-    return json_answer({"reloaded": True})
+    done = await request.app[DESK].reload()
+    if isinstance(done, str):
+        raise ProblemError(HTTPStatus.CONFLICT, done)
+    return json_answer({"reloaded": True, "kept_while_not_up": list(done)})
 
 
 async def _decided(request: web.Request, command: Command) -> web.Response:

@@ -50,9 +50,9 @@ class LedgerDesk:
     async def preview(self, command: Command, *, by: str, over_closed: bool) -> list[Effect] | Refused:
         return effects(self.store, self.basis, self._order(command, by, over_closed=over_closed))
 
-    async def reload(self) -> str | None:
+    async def reload(self) -> str | tuple[str, ...]:
         self.reloads += 1
-        return self.why_not_reloaded
+        return self.why_not_reloaded or ("billing",)
 
     async def keep_person(self, who: Mapping[str, str]) -> str:
         return self.persons.keep("reporter", who)

@@ -209,7 +209,7 @@ async def test_a_report_that_is_refused_leaves_nobody_s_data(api: Api, admin: st
 
 
 async def test_reloading_says_why_the_old_configuration_holds(api: Api, admin: str) -> None:
-    assert await api.ask("POST", "/-/reload", admin) == (200, {"reloaded": True})
+    assert await api.ask("POST", "/-/reload", admin) == (200, {"reloaded": True, "kept_while_not_up": ["billing"]})
     api.desk.why_not_reloaded = "the old configuration holds: no"
     status, told = await api.ask("POST", "/-/reload", admin)
     assert (status, told["detail"]) == (409, "the old configuration holds: no")
