@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from typing import Any
@@ -11,6 +12,7 @@ import pytest
 from monitor.core.calendar import Month
 from monitor.core.run import Outcome, Run, StepRecord
 from monitor.ledger.month import Months
+from monitor.web import writing
 from monitor.web.bodies import MAX_TEXT
 from monitor.web.pages import BODY_LIMIT_BYTES
 from monitor.web.tokens import Scope
@@ -309,6 +311,19 @@ async def test_a_body_without_end_is_413_after_what_is_allowed(api: Api, admin: 
         pass  # the connection may be closed before the answer is seen
     assert "maintenance" not in entries(api)
     assert (await api.ask("GET", "/-/healthy"))[0] == 200
+
+
+async def test_a_body_that_does_not_come_is_408(api: Api, admin: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(writing, "BODY_WITHIN_S", 0.2)
+    reader, writer = await asyncio.open_connection("127.0.0.1", api.listening.port)
+    head = f"POST /api/v1/maintenance HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer {admin}\r\n"
+    writer.write(f'{head}Content-Type: application/json\r\nContent-Length: 500\r\n\r\n{{"services"'.encode())
+    async with asyncio.timeout(10):
+        answer = await reader.read()
+    assert answer.startswith(b"HTTP/1.1 408 ")
+    assert b"application/problem+json" in answer
+    writer.close()
+    await writer.wait_closed()
 
 
 # /probe.
