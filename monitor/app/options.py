@@ -15,6 +15,8 @@ from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
+from monitor.web.tls import Web
+from monitor.web.tokens import tokens_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +38,8 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     sealing: Place
+    tokens: Path
+    web: Web = field(default_factory=Web)
     opening: Opening = field(default_factory=Opening)
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
@@ -56,6 +60,8 @@ class Options:
             expose_money=settings.expose_money,
             retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
+            tokens=tokens_path(settings.store, base=settings.base),
+            web=settings.web,
             opening=settings.opening,
         )
 

@@ -11,6 +11,7 @@ from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
 from monitor.detector.incidents import Opening
+from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -70,6 +71,8 @@ class Settings:
     opening: Opening = field(default_factory=Opening)
     signing_key: str | None = None
     origin: str | None = None
+    web_file: str | None = None
+    web: Web = field(default_factory=Web, repr=False)
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""
