@@ -17,6 +17,7 @@ from monitor.app.adopt import Insistence, adoptions
 from monitor.app.backup import Backups
 from monitor.app.channels import Channels, open_channels, routes, sample
 from monitor.app.commands import Commands
+from monitor.app.desk import ApiDesk
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
 from monitor.app.process import Reread, Rereading, settle_in
@@ -63,7 +64,9 @@ from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import NotificationsSample
-from monitor.web.pages import Handed, Listening, listen
+from monitor.web.pages import Listening, listen
+from monitor.web.public import Handed
+from monitor.web.tokens import Tokens
 from probes._net import LiveNetwork
 
 T = TypeVar("T")
@@ -198,7 +201,8 @@ class Daemon:
         """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
 
         A service that is not UP keeps its list and its checks, unless somebody insists and says why (CONTRACT 2.3);
-        the services that keep theirs are answered. Store, location and pages stay until the daemon is started anew.
+        the services that keep theirs are answered. Store, location and the address of the pages stay until the daemon
+        is started anew; users and certificate of the pages are the new ones.
         """
         self._refuse_if_damaged("adopt a configuration in")
         async with self._reloading:
@@ -215,6 +219,8 @@ class Daemon:
             )
             self._rewire(options)
             self.scheduler.replace(staggered(options.plans))
+            if self._listening is not None:
+                self._listening.secure(options.web)
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
         return held
@@ -438,7 +444,8 @@ class Daemon:
             damage=lambda: self.damage,
             checkpoint=lambda: self.sealer.latest,
         )
-        self._listening = await listen(handed, *self.options.listen)
+        desk = ApiDesk(self.views, Tokens(self.options.tokens), decide=self.decide, reread=self._reload_asked)
+        self._listening = await listen(handed, desk, *self.options.listen, self.options.web)
         try:
             yield
         finally:

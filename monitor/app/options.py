@@ -17,6 +17,8 @@ from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
+from monitor.web.tls import Web
+from monitor.web.tokens import tokens_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -38,6 +40,8 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     sealing: Place
+    tokens: Path
+    web: Web = field(default_factory=Web)
     opening: Opening = field(default_factory=Opening)
     manners: Manners = field(default_factory=Manners)
     channels: tuple[ChannelSettings, ...] = ()
@@ -61,6 +65,8 @@ class Options:
             expose_money=settings.expose_money,
             retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
+            tokens=tokens_path(settings.store, base=settings.base),
+            web=settings.web,
             opening=settings.opening,
             manners=settings.manners,
             channels=settings.channels,

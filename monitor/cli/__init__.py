@@ -35,6 +35,7 @@ _VERBS = {
     "verify": Verb("monitor.cli.verify", "Recompute a statement from an export, without the store."),
     "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
     "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
+    "token": Verb("monitor.cli.token", "Make, revoke and list the tokens of the API."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }
 

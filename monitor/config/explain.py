@@ -41,7 +41,7 @@ def effective(settings: Settings) -> dict[str, Any]:
         "store": confidential.shown_text(settings.store),
         "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
-        "web": {"listen": listen_text(settings.listen)},
+        "web": _web(settings),
         "metrics": {"expose_money": settings.expose_money},
         "incidents": {
             "quiet": duration_text(settings.opening.quiet_us),
@@ -81,6 +81,11 @@ def _channel(channel: ChannelSettings) -> dict[str, Any]:
 def _masked_url(url: str) -> str:
     scheme, mark, _rest = url.partition("://")
     return url if url.startswith("${") else f"{scheme}{mark}{MASK}"
+
+
+def _web(settings: Settings) -> dict[str, Any]:
+    stated = {} if settings.web_file is None else {"config_file": settings.web_file}
+    return {"listen": listen_text(settings.listen), **stated}
 
 
 def _sealing(settings: Settings) -> dict[str, Any]:

@@ -27,6 +27,7 @@ from monitor.config.models import (
 )
 from monitor.config.problems import ConfigError, Path, Problem, unknown
 from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.webfile import read_web
 from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
 from monitor.core.agreement import check_share
@@ -38,6 +39,7 @@ from monitor.detector.incidents import Opening
 from monitor.detector.routing import Manners
 from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
+from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
 from probes.template import Reference
 from probes.template import parse as parse_template
@@ -106,6 +108,8 @@ class _Loader:
             expose_money=root.metrics.expose_money,
             signing_key=root.sealing.key,
             origin=root.sealing.origin,
+            web_file=root.web.config_file,
+            web=self._web(root.web.config_file),
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
             services=tuple(
                 self._service(id_, service, specs, controls=bool(root.location.controls))
@@ -162,6 +166,17 @@ class _Loader:
             for path, message, at_key in faults(error, Root):
                 self._say(path, message, key=at_key)
             return None
+
+    def _web(self, file: str | None) -> Web:
+        """What the web configuration says; its problems are told with its own places."""
+        if file is None:
+            return Web()
+        path = self._base / file
+        try:
+            return read_web(path, os.path.relpath(path) if path.exists() else str(path))
+        except ConfigError as error:
+            self._problems += error.problems
+            return Web()
 
     def _names(self, data: dict[str, Any]) -> None:
         """What partners name must be there; said of the plain data, so that other mistakes hide none of it."""

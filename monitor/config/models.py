@@ -200,6 +200,11 @@ class Web(Model):
     """Where the pages and metrics are."""
 
     listen: Listen = Field(default=("127.0.0.1", 9464), description="host:port of the pages and /metrics.")
+    config_file: StrictStr | None = Field(
+        default=None,
+        min_length=1,
+        description="TLS and basic authentication, in the shape of exporter-toolkit's web configuration file.",
+    )
 
 
 class SealingModel(Model):

@@ -13,6 +13,7 @@ from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
 from monitor.detector.incidents import Opening
 from monitor.detector.routing import Manners
+from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -92,6 +93,8 @@ class Settings:
     contacts: tuple[tuple[str, tuple[Contact, ...]], ...] = field(default=(), repr=False)  # as above, by partner
     signing_key: str | None = None
     origin: str | None = None
+    web_file: str | None = None
+    web: Web = field(default_factory=Web, repr=False)
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""
