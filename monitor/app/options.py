@@ -7,10 +7,12 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.app.channels import Book
+from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
@@ -41,6 +43,9 @@ class Options:
     tokens: Path
     web: Web = field(default_factory=Web)
     opening: Opening = field(default_factory=Opening)
+    manners: Manners = field(default_factory=Manners)
+    channels: tuple[ChannelSettings, ...] = ()
+    book: Book = field(default_factory=lambda: Book(contacts={OPERATORS: ()}))
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
     retention_us: int = RETENTION_US
@@ -63,6 +68,9 @@ class Options:
             tokens=tokens_path(settings.store, base=settings.base),
             web=settings.web,
             opening=settings.opening,
+            manners=settings.manners,
+            channels=settings.channels,
+            book=Book.of(settings),
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -28,6 +28,7 @@ _VERBS = {
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
+    "notify": Verb("monitor.cli.notify", "Test messages, and what waits to be told."),
     "credit-note": Verb("monitor.cli.credit_note", "What a partner is credited for a month, over all its services."),
     "report": Verb("monitor.cli.report", "The yearly review."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
