@@ -30,6 +30,7 @@ from pathlib import Path
 from typing import Any, Self
 from zoneinfo import ZoneInfo
 
+from aiohttp import web
 from prometheus_client import CollectorRegistry
 from prometheus_client.exposition import generate_latest
 from prometheus_client.metrics_core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
@@ -65,7 +66,7 @@ from monitor.telemetry.snapshot import (
     Snapshot,
     Tally,
 )
-from monitor.web.pages import Handed, listen
+from monitor.web.public import HANDED, Handed, metrics
 from monitor.web.samples import month_samples
 
 AT = ("sla_service", "check", "location")
@@ -322,7 +323,13 @@ async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
         return {}
 
     handed = Handed(version="bench", not_ready=lambda: None, metrics=exposition.render, status=nothing)
-    listening = await listen(handed, "127.0.0.1", 0)
+    app = web.Application()
+    app[HANDED] = handed
+    app.router.add_get("/metrics", metrics)
+    pages_of = web.AppRunner(app, access_log=None)
+    await pages_of.setup()
+    await web.TCPSite(pages_of, "127.0.0.1", 0).start()
+    url = f"http://127.0.0.1:{pages_of.addresses[0][1]}/metrics"
     body, _ = await exposition.render("")
     settle_in()
     quiet, computing, busy = Felt(), Felt(), Felt()
@@ -332,9 +339,7 @@ async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
             await quiet.tick(WINDOW_S)
             with _counting():
                 await computing.tick(WINDOW_S)
-            scraper = await asyncio.create_subprocess_exec(
-                sys.executable, "-c", SCRAPER, f"{listening.url}/metrics", stdout=subprocess.PIPE
-            )
+            scraper = await asyncio.create_subprocess_exec(sys.executable, "-c", SCRAPER, url, stdout=subprocess.PIPE)
             harness.pin(scraper.pid, 1)
             assert scraper.stdout is not None
             assert int(await scraper.stdout.readline()) > 0
@@ -345,7 +350,7 @@ async def _loop(seconds: float, wanted: int) -> dict[str, Any]:
             await scraper.wait()
             say(f"loop {turn + 1}: quiet {max(quiet.late_ms):.1f} ms at worst, scraped {max(busy.late_ms):.1f} ms")
     finally:
-        await listening.stop()
+        await pages_of.cleanup()
     samples = sum(not line.startswith(b"#") for line in body.splitlines())
     return {
         "series": samples,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import signal
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import replace
@@ -15,7 +15,9 @@ import structlog
 from monitor import capacity
 from monitor.app.adopt import Insistence, adoptions
 from monitor.app.backup import Backups
+from monitor.app.channels import Channels, open_channels, routes, sample
 from monitor.app.commands import Commands
+from monitor.app.desk import ApiDesk
 from monitor.app.heart import Heart
 from monitor.app.options import Options, version
 from monitor.app.process import Reread, Rereading, settle_in
@@ -33,8 +35,13 @@ from monitor.core.fact import Close
 from monitor.core.instant import format_instant
 from monitor.core.verdict import Verdict
 from monitor.detector import Detector
+from monitor.detector.herald import Herald
 from monitor.detector.incidents import IncidentWatch
+from monitor.detector.journal import Journal
 from monitor.dispatcher import BATCH, Dispatcher
+from monitor.dispatcher.levels import Levels
+from monitor.dispatcher.tally import MARK as TALLY
+from monitor.dispatcher.tally import Tally
 from monitor.ledger.act import Done, Order, prepare
 from monitor.ledger.close import due
 from monitor.ledger.command import Command
@@ -43,8 +50,7 @@ from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
 from monitor.ledger.retention import expire
 from monitor.ledger.standing import ServiceStanding
-from monitor.notify.log import NAME as LOG
-from monitor.notify.log import LogChannel
+from monitor.notify import Alert
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduler, staggered
@@ -57,7 +63,10 @@ from monitor.storage.opening import open_store, personal_files, sqlite_path
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
-from monitor.web.pages import Handed, Listening, listen
+from monitor.telemetry.snapshot import NotificationsSample
+from monitor.web.pages import Listening, listen
+from monitor.web.public import Handed
+from monitor.web.tokens import Tokens
 from probes._net import LiveNetwork
 
 T = TypeVar("T")
@@ -118,6 +127,9 @@ class Daemon:
         self.scheduler: Scheduler
         self.views: Views
         self.heart: Heart
+        self.tally = Tally()
+        self.dispatcher: Dispatcher
+        self.levels: Levels
         self.sealer = Sealer(options.sealing)
         self.rounds: Rounds
         self.verification: Verification
@@ -189,7 +201,8 @@ class Daemon:
         """Take another configuration's terms, fees and checks, whole or not at all (AdoptionError, StoreError).
 
         A service that is not UP keeps its list and its checks, unless somebody insists and says why (CONTRACT 2.3);
-        the services that keep theirs are answered. Store, location and pages stay until the daemon is started anew.
+        the services that keep theirs are answered. Store, location and the address of the pages stay until the daemon
+        is started anew; users and certificate of the pages are the new ones.
         """
         self._refuse_if_damaged("adopt a configuration in")
         async with self._reloading:
@@ -204,10 +217,22 @@ class Daemon:
             self.detector.incidents = replace(
                 self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
             )
+            self._rewire(options)
             self.scheduler.replace(staggered(options.plans))
+            if self._listening is not None:
+                self._listening.secure(options.web)
             self.views.reloaded_us = self.clock.now_us()
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
         return held
+
+    def _rewire(self, options: Options) -> None:
+        """Other channels and routes, from the next message on; what waits goes over the new ones."""
+        assert self.detector.herald is not None, "a daemon tells"
+        herald = self.detector.herald
+        herald.journal.routes, herald.manners, herald.basis = routes(options.channels), options.manners, options.basis
+        channels = self._channels()
+        self.dispatcher.posts, self.levels.levels = channels.posts, channels.levels
+        self.levels.restart()
 
     async def _changing_while_not_up(self, wanted: Options) -> frozenset[str]:
         """The services whose list would change while they are not UP."""
@@ -343,6 +368,7 @@ class Daemon:
             self.store,
             self.options.basis.agreements,
             incidents=IncidentWatch(self.options.basis, self.options.opening),
+            herald=Herald(self.options.basis, Journal(routes(self.options.channels)), self.options.manners),
         )
         self.runner = Runner(
             location=self.options.location,
@@ -384,6 +410,7 @@ class Daemon:
             supervisor=self.supervisor,
             read=self._read,
             ready=lambda: self.ready,
+            notifications=self._notifications,
             sealer=self.sealer,
             verification=self.verification,
             logs=self._logs,
@@ -417,7 +444,8 @@ class Daemon:
             damage=lambda: self.damage,
             checkpoint=lambda: self.sealer.latest,
         )
-        self._listening = await listen(handed, *self.options.listen)
+        desk = ApiDesk(self.views, Tokens(self.options.tokens), decide=self.decide, reread=self._reload_asked)
+        self._listening = await listen(handed, desk, *self.options.listen, self.options.web)
         try:
             yield
         finally:
@@ -529,18 +557,27 @@ class Daemon:
 
     @asynccontextmanager
     async def _with_messages(self) -> AsyncIterator[None]:
-        dispatcher = Dispatcher(
+        self.tally = Tally.of(await self._read(lambda: self.store.mark(TALLY)))
+        channels = self._channels()
+        self.dispatcher = Dispatcher(
             self.clock,
-            {LOG: LogChannel()},
-            read=lambda: self._read(lambda: self.store.outbox(BATCH)),
+            channels.posts,
+            names=lambda: self._read(lambda: [*self.store.outbox_waiting()]),
+            read=lambda channel: self._read(lambda: self.store.outbox(BATCH, channel=channel)),
             ask=self.recorder.ask,
+            tally=self.tally,
         )
-        task = self.supervisor.start("dispatcher", dispatcher.run)
+        self.levels = Levels(self.clock, channels.levels, active=self._alerts, tally=self.tally)
+        tasks = [
+            self.supervisor.start("dispatcher", self.dispatcher.run),
+            self.supervisor.start("levels", self.levels.run),
+        ]
         try:
             yield
         finally:
-            task.cancel()
-            await asyncio.wait([task])
+            for task in tasks:
+                task.cancel()
+            await asyncio.wait(tasks)
 
     @asynccontextmanager
     async def _with_hours(self) -> AsyncIterator[None]:
@@ -579,6 +616,25 @@ class Daemon:
             _log.warning("more is planned than this machine can do", why=warning)
 
     # What the parts hand each other.
+
+    def _channels(self) -> Channels:
+        for channel in self.options.channels:
+            if channel.fault is not None:
+                _log.error("channel misconfigured", channel=channel.id, why=channel.fault)
+        return open_channels(
+            self.options.channels,
+            self.options.book,
+            secret=self.options.secret,
+            now_us=self.clock.now_us,
+            not_well=self.not_ready,
+        )
+
+    def _notifications(self) -> NotificationsSample:
+        suppressed = {} if self.detector.herald is None else dict(self.detector.herald.journal.suppressed)
+        return sample(self.options.channels, self.tally, self.store.outbox_waiting(), suppressed)
+
+    def _alerts(self) -> Sequence[Alert]:
+        return () if self.detector.herald is None else self.detector.herald.alerts
 
     async def _due_months(self) -> list[tuple[Month, str, str]]:
         """The months that may close by themselves: none by a clock in doubt."""

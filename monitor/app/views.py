@@ -29,7 +29,14 @@ from monitor.sealing.rounds import Verification
 from monitor.storage import Committed, StoreError
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
-from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
+from monitor.telemetry.snapshot import (
+    CheckSample,
+    DaemonSample,
+    LedgerSample,
+    LocationSample,
+    NotificationsSample,
+    Snapshot,
+)
 from monitor.web import samples
 from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
@@ -57,6 +64,7 @@ class Views:
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
+    notifications: Callable[[], NotificationsSample] = NotificationsSample
     sealer: Sealer
     verification: Verification
     logs: LogCounts | None = None
@@ -151,6 +159,7 @@ class Views:
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
             incidents=None if months is None else incidents_sample(months),
+            notifications=self.notifications(),
         )
 
     def months(self, now_us: int) -> Months:
