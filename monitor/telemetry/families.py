@@ -10,17 +10,11 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Run
 from monitor.telemetry import catalogue as names
 from monitor.telemetry.catalogue import Family
+from monitor.telemetry.rendering import Labels, Metric, Rows, Tallies
 from monitor.telemetry.snapshot import (
     NOTIFICATION_BOUNDS_US,
     AgreementSample,
@@ -39,9 +33,6 @@ from monitor.telemetry.snapshot import (
     StatementSample,
     Tally,
 )
-
-Labels = tuple[str, ...]
-Rows = Iterable[tuple[Labels, float]]
 
 _ONE = 1.0
 
@@ -399,32 +390,14 @@ def _seconds(value_us: int | Fraction) -> float:
 
 def _gauge(family: Family, rows: Rows) -> Metric:
     assert family.type == names.GAUGE, family.name
-    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows:
-        metric.add_metric(labels, value)
-    return metric
+    return Metric(family, rows)
 
 
 def _counter(family: Family, rows: Rows) -> Metric:
     assert family.type == names.COUNTER, family.name
-    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows:
-        metric.add_metric(labels, value)
-    return metric
+    return Metric(family, rows)
 
 
-def _histogram(family: Family, rows: Iterable[tuple[Labels, Tally]]) -> Metric:
+def _histogram(family: Family, tallies: Tallies) -> Metric:
     assert family.type == names.HISTOGRAM, family.name
-    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, tally in rows:
-        cumulative: list[tuple[str, float]] = []
-        seen = 0
-        for bound, count in zip((*map(_bound, tally.bounds_us), "+Inf"), tally.counts, strict=True):
-            seen += count
-            cumulative.append((bound, seen))
-        metric.add_metric(labels, cumulative, _seconds(tally.sum_us))
-    return metric
-
-
-def _bound(bound_us: int) -> str:
-    return repr(bound_us / SECOND_US)
+    return Metric(family, tallies=tallies)

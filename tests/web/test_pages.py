@@ -16,7 +16,7 @@ import aiohttp
 import pytest
 
 from monitor.storage import StoreError
-from monitor.web import pages
+from monitor.web import pages, public
 from monitor.web.pages import Listening, listen
 from monitor.web.public import Handed
 from tests.web.desk import LedgerDesk, empty_desk
@@ -158,6 +158,18 @@ async def test_status_and_metrics_are_what_was_handed(http: aiohttp.ClientSessio
     async with http.get("/metrics", headers={"Accept": "text/x"}) as answer:
         assert answer.headers["Content-Type"] == "text/plain; version=0.0.4; charset=utf-8"
         assert await answer.text() == "# accept text/x\n"
+
+
+async def test_a_page_sent_in_pieces_arrives_whole(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public, "PIECE_BYTES", 4)
+    text = "# accept text/x, text/y\n"
+    async with http.get("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert await answer.text() == text
+        assert int(answer.headers["Content-Length"]) == len(text)
+    async with http.head("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert (answer.status, int(answer.headers["Content-Length"])) == (200, len(text))
 
 
 async def test_what_is_not_there_is_a_problem_document(http: aiohttp.ClientSession) -> None:
