@@ -43,9 +43,11 @@ class _Tail:
 
     def precedes(self, start_us: int) -> bool:
         """Whether a run stamped then can be put at the end. The last span may begin after the newest item's stamp,
-        where an annulment left a hole in a stated span.
+        where an annulment left a hole in a stated span; and what ended before `kept_from_us` may not be held, though
+        a run stamped earlier than that could go on with it.
         """
-        return self.newest_us < start_us and (not self.spans or self.spans[-1].start_us < start_us)
+        last_us = self.spans[-1].start_us if self.spans else ALWAYS.start_us
+        return self.kept_from_us <= start_us and self.newest_us < start_us and last_us < start_us
 
 
 @dataclass(slots=True)

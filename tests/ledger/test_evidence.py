@@ -214,3 +214,17 @@ def test_some_sources_alone_can_be_rebuilt() -> None:
         store.commit(Unit(recorded_at_us=NOW, facts=[listing()], runs=[run(0), run(0, FAIL, other)]))
         assert rebuild(store, [other]) == 1
         assert store.spans("portal", ALWAYS) == {other: [OutcomeSpan(0, 150, FAIL)]}
+
+
+def test_a_run_from_before_what_is_held_goes_on_with_the_span_it_touches() -> None:
+    """After a restart time was settled past the newest span; the run that arrives is newer than all before it, but older
+    than what is held: it continues that span and begins none over it.
+    """
+    with opened() as store:
+        desk = Desk(store)
+        desk.put(runs=[run(1000)], facts=[listing()])
+        desk.evidence = Evidence(store)
+        assert desk.evidence.tail("portal", 5000) == {SOURCE: []}
+        desk.put(runs=[run(1100)])
+        assert store.spans_of(SOURCE, ALWAYS) == [OutcomeSpan(1000, 1250, PASS)]
+        desk.agrees()
