@@ -217,8 +217,8 @@ def test_some_sources_alone_can_be_rebuilt() -> None:
 
 
 def test_a_run_from_before_what_is_held_goes_on_with_the_span_it_touches() -> None:
-    """After a restart time was settled past the newest span; the run that arrives is newer than all before it, but older
-    than what is held: it continues that span and begins none over it.
+    """After a restart time was settled past the newest span. The run that arrives is newer than all before it, but
+    older than what is held: it continues that span and begins none over it.
     """
     with opened() as store:
         desk = Desk(store)
