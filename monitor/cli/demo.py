@@ -63,7 +63,7 @@ async def _demo(folder: Path) -> int:
     from monitor.telemetry.logs import set_up
 
     # What a daemon says below a warning would run through the story.
-    set_up(now_us=wall_us, level="warning")
+    set_up(now_us=wall_us, level="error")  # the story tells what happens; an escalation would write into it
     serving = await serve()
     try:
         path = folder / "jaga.yaml"

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import Any
 
-from sqlalchemy import Connection, select
+from sqlalchemy import Column, Connection, Table, select
 
 from monitor.core.run import Origin
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, RUNS, SOURCES, SPANS, STATED
@@ -28,18 +29,23 @@ def checksum(row: Sequence[object]) -> int:
     return zlib.crc32(ascii(tuple(row)).encode())
 
 
+def covered(table: Table) -> list[Column[Any]]:
+    """The columns of a table that its rows' sums are made of, in order."""
+    left_out = _LEFT_OUT.get(table.name, {"crc"})
+    return [column for column in table.columns if column.name not in left_out]
+
+
 def wrong_rows(connection: Connection) -> Iterator[str]:
     """Every row that disagrees with its sum, in words."""
     for table in TABLES:
-        left_out = _LEFT_OUT.get(table.name, {"crc"})
-        covered = [column for column in table.columns if column.name not in left_out]
+        summed = covered(table)
         key = [column.name for column in table.primary_key.columns]
-        query = select(*covered, table.c.crc).where(table.c.crc.is_not(None))
+        query = select(*summed, table.c.crc).where(table.c.crc.is_not(None))
         if table is ENTRIES:
             # What stands beside an own entry's bytes stands in them too; the walk over the chain compares it.
             query = query.where(ENTRIES.c.origin == Origin.IMPORTED.value)
         for *values, held in connection.execute(query.execution_options(yield_per=PAGE_ROWS)):
             if checksum(values) != held:
-                named = dict(zip([column.name for column in covered], values, strict=True))
+                named = dict(zip([column.name for column in summed], values, strict=True))
                 place = ", ".join(f"{name} {named[name]!r}" for name in key)
                 yield f"{table.name}: the row at {place} disagrees with its check sum"

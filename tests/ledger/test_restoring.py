@@ -16,6 +16,7 @@ from monitor.ledger.restoring import Restoration, RestoreRefusedError, Wish, res
 from monitor.ledger.verify import verify
 from monitor.storage import StoreError, StoreOwnedError, Unit
 from monitor.storage.backup import BackupError, back_up_as_owner
+from monitor.storage.schema import SCHEMA_VERSION
 from monitor.storage.sqlite import open_reader, open_store
 from tests.core.examples import at
 
@@ -248,7 +249,7 @@ def change(path: Path, statement: str) -> None:
 @pytest.mark.parametrize(
     ("spoil", "kind", "said"),
     [
-        (newer_schema, StoreError, "its schema is version 99, this program knows up to 1 (upgrade the program"),
+        (newer_schema, StoreError, f"its schema is version 99, this program knows up to {SCHEMA_VERSION} (upgrade"),
         (changed_entry, RestoreRefusedError, "does not verify and is not restored: entry 2: its bytes hash to"),
         (cut_tail, RestoreRefusedError, "its end was cut off"),
         (no_ledger, StoreError, "none of a ledger"),

@@ -66,13 +66,18 @@ async def test_success(bench: Bench, network: LiveNetwork) -> None:
         assert result.facts["duration_ns"] <= step.duration_ns
 
 
+# The kernel says how long a connection took; what the loop waited for its turn is in no phase, and on a loaded machine
+# that is milliseconds.
+WAITING_NS = 50_000_000
+
+
 async def test_phases_add_up(bench: Bench, network: LiveNetwork) -> None:
     async with bench.serving("good") as port:
         await ask(bench, port, network)  # the first loads what it needs
         (step,) = (await ask(bench, port, network)).steps
     assert set(step.phases_ns) == bench.phases
     spent_ns = sum(step.phases_ns.values())
-    assert 0 <= step.duration_ns - spent_ns < max(3_000_000, step.duration_ns // 10)
+    assert 0 <= step.duration_ns - spent_ns < WAITING_NS
 
 
 async def test_refusal(bench: Bench, network: LiveNetwork) -> None:
