@@ -8,7 +8,8 @@ text (the numbers in brackets, such as [2.5.2], are its clauses) and computes pl
 which anything changes, and each piece is asked by itself what the service was. All figures are integers of
 microseconds and exact fractions.
 
-What is checked, in order: that every entry of the export hashes to what it says and names the hash before it; that the
+What is checked, in order: that every entry of the export hashes to what it says and names the hash before it; that all
+sealed evidence is there, and is what its entries committed to; that the export is whole; that the
 signed checkpoints, if a key is given, cover those entries; that the statement's digest is that of its bytes and of the
 close entry; and that every figure and list in it follows from the evidence and the decisions before the close.
 
@@ -21,22 +22,23 @@ import argparse
 import base64
 import hashlib
 import json
-import re
 import sys
+import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from functools import cache
-from itertools import groupby, pairwise, zip_longest
+from itertools import chain, groupby, pairwise, zip_longest
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECOND = 10**6
 """All instants and lengths are integers of microseconds; instants count from 1970-01-01 UTC."""
+HOUR = 3600 * SECOND
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 FIRST_PREV = "sha256:" + "0" * 64
@@ -168,13 +170,15 @@ class Entry:
 
 @dataclass(slots=True)
 class Ledger:
-    """An export: its entries in order, and what in the chain does not hold. Evidence is read per service."""
+    """An export: its entries in order, its evidence by service, and what in the record does not hold."""
 
     path: Path
     entries: list[Entry] = field(default_factory=list)
     broken: list[str] = field(default_factory=list)
-    runs: int = 0
-    told: dict[tuple[str, int | None], dict[Source, dict[int, Told]]] = field(default_factory=dict)
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    spans: dict[str, list[Stated]] = field(default_factory=dict)
+    segments: dict[str, dict[int, list[Segment]]] = field(default_factory=dict)
+    """By service and hour, in their order. A segment that is not what its digest says is none."""
 
     def facts(self, kind: str, before: int) -> list[Entry]:
         """What counts, of one type, recorded before an entry's number."""
@@ -201,57 +205,394 @@ def entry_bytes(fact: Json, place: Json) -> bytes:
     return canonical(hashed)
 
 
-def lines(path: Path, wanted: Callable[[bytes], object]) -> Iterator[tuple[int, Json]]:
-    """The wanted lines of an export with their numbers."""
+def lines(path: Path) -> Iterator[tuple[int, Json]]:
+    """The lines of an export with their numbers; CannotAuditError."""
     with path.open("rb") as file:
         for number, line in enumerate(file, 1):
-            if not wanted(line):
-                continue
             try:
                 found = read_json(line)
             except ValueError as error:
-                raise CannotAuditError(f"{path}, line {number}: {error}") from None
+                cut = "" if line.endswith(b"\n") else " (the export was cut short in this line)"
+                raise CannotAuditError(f"{path}, line {number}: {error}{cut}") from None
             if not isinstance(found, dict) or "type" not in found:
                 raise CannotAuditError(f"{path}, line {number}: not an object with a type")
             yield number, found
 
 
-EVIDENCE = re.compile(rb'\s*\{\s*"type"\s*:\s*"(run|spans)"')
-"""The type stands first in every line: the many lines of evidence are told from the few entries without parsing."""
-
-
 def read_ledger(path: Path) -> Ledger:
-    """The entries of an export, and a walk over their chain."""
-    ledger = Ledger(path)
-    head, last_at, own = FIRST_PREV, 0, False
-    for number, line in lines(path, lambda line: not EVIDENCE.match(line)):
-        if line["type"] == "header":
-            if line.get("format") != "jaga-ledger/1":
-                raise CannotAuditError(f"{path}: this is {line.get('format')}, not jaga-ledger/1")
-            continue
-        place = line.pop("entry", None)
-        if place is None:
-            raise CannotAuditError(
-                f"{path}, line {number}: a {line['type']} without its entry: not an export of a ledger"
-            )
+    """An export, with a walk over its chain, over its sealed evidence, and over what its end promises."""
+    ledger, walk, rest = Ledger(path), Walk(), Rest()
+    for number, line in lines(path):
+        kind = line["type"]
+        if (number == 1) != (kind == "header"):
+            raise CannotAuditError(f"{path}, line {number}: an export has its header as its first line, and there only")
+        if rest.end is not None:
+            ledger.broken.append(f"line {number} stands behind the end of the export")
+        try:
+            if kind == "header":
+                if line.get("format") != "jaga-ledger/1":
+                    raise CannotAuditError(f"{path}: this is {line.get('format')}, not jaga-ledger/1")
+            elif kind == "partial":
+                raise CannotAuditError(f"{path}: an export for one partner; the audit needs the whole ledger's")
+            elif kind in REST:
+                REST[kind](rest, ledger, line)
+            elif "entry" in line:
+                walk.add(ledger, line)
+            else:
+                raise CannotAuditError(f"{path}, line {number}: a {kind} without its entry: not an export of a ledger")
+        except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
+            raise CannotAuditError(f"{path}, line {number}: not a {kind} as this audit knows it: {error!r}") from None
+    ledger.broken += [*rest.unsealed(ledger), *rest.unsound(ledger)]
+    return ledger
+
+
+@dataclass(slots=True)
+class Walk:
+    """Where the walk over the chain stands."""
+
+    head: str = FIRST_PREV
+    last_at: int = 0
+    own: bool = False
+
+    def add(self, ledger: Ledger, line: Json) -> None:
+        """Hold the next entry against what it says of itself and against the one before."""
+        place = line.pop("entry")
         data = entry_bytes(line, place)
         at, seq = instant(place["recorded_at"]), len(ledger.entries) + 1
         if place["seq"] != seq:
             ledger.broken.append(f"entry {place['seq']} stands where entry {seq} should")
-        if place["prev"] != head:
-            ledger.broken.append(f"entry {seq} follows {place['prev']}, but before it stands {head}")
+        if place["prev"] != self.head:
+            ledger.broken.append(f"entry {seq} follows {place['prev']}, but before it stands {self.head}")
         if sha256(data) != place["hash"]:
             ledger.broken.append(f"entry {seq} hashes to {sha256(data)}, but says {place['hash']}")
-        if at < last_at and place["origin"] != "imported":
+        if at < self.last_at and place["origin"] != "imported":
             ledger.broken.append(f"entry {seq} was recorded before the one in front of it")
-        own = own or place["origin"] != "imported"
-        counts = not own or place["origin"] != "imported"
+        self.own = self.own or place["origin"] != "imported"
+        counts = not self.own or place["origin"] != "imported"
         ledger.entries.append(Entry(seq, place["origin"], at, line, place["hash"], data, counts))
-        head, last_at = place["hash"], max(at, last_at)
-    return ledger
+        self.head, self.last_at = place["hash"], max(at, self.last_at)
 
 
-# -- 3. Signed checkpoints: RFC 6962 trees, C2SP signed notes, Ed25519 (RFC 8032) --------------------------------------
+# -- 3. Evidence as it is stored: rows, and the segments that entries commit to (docs/interchange.md) ------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """One run. Of a key that was given two contents, `contested` is set, the arrival is that of the second, and `first`
+    are the contents (arrival, outcome) that had arrived before it.
+    """
+
+    check: str
+    location: str
+    start: int
+    arrival: int
+    outcome: str
+    contested: bool = False
+    first: tuple[tuple[int, str], ...] = ()
+
+    def outcome_by(self, arrived: int | None) -> str | None:
+        """What it said when so much had arrived; None where it had not."""
+        if arrived is None or self.arrival <= arrived:
+            return self.outcome
+        return next((outcome for arrival, outcome in self.first if arrival <= arrived), None)
+
+
+@dataclass(frozen=True, slots=True)
+class Stated:
+    """An imported span."""
+
+    check: str
+    location: str
+    start: int
+    end: int
+    outcome: str
+
+
+@dataclass(frozen=True, slots=True)
+class Segment:
+    """The sealed runs of a service and hour; no `body` where they have expired, and the head is the evidence."""
+
+    service: str
+    hour: int
+    n: int
+    seq: int
+    runs: int
+    arrived: int
+    """The last run that had arrived when it was sealed."""
+    leaf: bytes
+    head: bytes
+    body: bytes | None
+
+    def __str__(self) -> str:
+        return f"segment {self.n} of {self.service}, {shown(self.hour, UTC)}"
+
+
+MOST_BYTES, MOST_RUNS = 2**26, 10**6
+"""Of one segment: more is refused before it fills the memory."""
+SAME, RICE, REPEATED = 0, 1, 2
+"""The kinds of a column."""
+OUTCOMES = frozenset({"pass", "fail", "inconclusive"})
+
+
+def inflated(data: bytes) -> bytes:
+    """Raw DEFLATE, whole; ValueError."""
+    stream = zlib.decompressobj(-15)
+    found = stream.decompress(data, MOST_BYTES)
+    if not stream.eof or stream.unused_data or stream.unconsumed_tail:
+        raise ValueError("not one whole DEFLATE stream of a size that is allowed")
+    return found
+
+
+def varint(data: bytes, at: int) -> tuple[int, int]:
+    """An unsigned number, seven bits a byte, the lowest first; and where it ends."""
+    found = shift = 0
+    while True:
+        found |= (data[at] & 127) << shift
+        at, shift = at + 1, shift + 7
+        if not data[at - 1] & 128:
+            return found, at
+
+
+def signed_of(zigzag: int) -> int:
+    """0, 1, 2, 3 are 0, -1, 1, -2."""
+    return -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+
+
+def column(data: bytes, at: int, count: int) -> tuple[list[int], int]:
+    """So many numbers of a column, and where it ends."""
+    if count == 0:
+        return [], at
+    kind = data[at]
+    found: list[int] = []
+    if kind == REPEATED:
+        at += 1
+        while len(found) < count:
+            value, at = varint(data, at)
+            times, at = varint(data, at)
+            if not 1 <= times <= count - len(found):
+                raise ValueError(f"a column of {count} numbers holds more")
+            found += [signed_of(value)] * times
+        return found, at
+    value, at = varint(data, at + 1)
+    if kind == SAME:
+        return [signed_of(value)] * count, at
+    if kind != RICE:
+        raise ValueError(f"a column of the unknown kind {kind}")
+    return rice(data, at, count, signed_of(value))
+
+
+def rice(data: bytes, at: int, count: int, middle: int) -> tuple[list[int], int]:
+    """Rice-coded differences from a middle: ones, a zero and the low bits; 16 ones, then 64 bits for a large one."""
+    low, start = data[at], at + 1
+    bits, here = bin(int.from_bytes(b"\1" + data[start:]))[3:], 0
+    found: list[int] = []
+    for _number in range(count):
+        if bits.startswith("1" * 16, here):
+            value, here = int(bits[here + 16 : here + 80], 2), here + 80
+        else:
+            zero = bits.index("0", here)
+            value, here = zero - here << low | int(bits[zero + 1 : zero + 1 + low] or "0", 2), zero + 1 + low
+        found.append(middle + signed_of(value))
+    if here > len(bits):
+        raise ValueError(f"a column of {count} numbers holds fewer")
+    return found, start + (here + 7) // 8
+
+
+def runs_of_body(body: bytes, hour: int) -> list[Run]:
+    """The runs of a body. Of their columns those are read that move a figure; steps and phases lie behind them."""
+    if body[:1] != b"\1":
+        raise ValueError("a body of an unknown version")
+    length, at = varint(body, 1)
+    sources, shapes = read_json(inflated(body[at : at + length]))
+    found: list[Run] = []
+    at += length
+    for check, location, count, size in sources:
+        if not 0 < count <= MOST_RUNS or at + size > len(body):
+            raise ValueError(f"{check} at {location}: {count} runs in {size} bytes")
+        found += runs_of_source(body[at : at + size], count, shapes, Run(check, location, hour, 0, ""))
+        at += size
+    if at != len(body):
+        raise ValueError(f"{len(body) - at} bytes behind the last source")
+    return found
+
+
+def runs_of_source(data: bytes, count: int, shapes: Sequence[list[Any]], first: Run) -> Iterator[Run]:
+    """The runs of a source from its columns; `first` gives the source, and the hour as its start."""
+    numbers, at = column(data, 0, count)
+    shaped = [shapes[number] for number in numbers]
+    steps, at = column(data, at, sum(1 for shape in shaped if shape[8]))
+    stamps, at = column(data, at, count)
+    _durations, at = column(data, at, count)
+    arrivals, at = column(data, at, count)
+    slots, slot, stamp, arrival = iter(steps), first.start, first.start, 0
+    for shape, difference, more in zip(shaped, stamps, arrivals, strict=True):
+        if shape[8]:
+            slot += next(slots)
+        stamp = (slot if shape[8] else stamp) + difference
+        arrival += more
+        if shape[0] not in OUTCOMES:
+            raise ValueError(f"there is no outcome {shape[0]!r}")
+        yield Run(first.check, first.location, stamp, arrival, shape[0], bool(shape[7]))
+
+
+@dataclass(slots=True)
+class Rest:
+    """What stands in an export beside its entries, counted for its end."""
+
+    sealed: dict[int, list[Segment]] = field(default_factory=dict)
+    segments: int = 0
+    rows: int = 0
+    arrival: int = 0
+    marks: set[str] = field(default_factory=set)
+    end: Json | None = None
+
+    def segment(self, ledger: Ledger, line: Json) -> None:
+        """Hold a segment against its digest, and keep it under the entry that is to have sealed it."""
+        head = base64.b64decode(line["head"], validate=True)
+        body = base64.b64decode(line["data"], validate=True) if "data" in line else None
+        named = {name: line[name] for name in ("service", "n", "runs")} | {"hour_us": instant(line["hour"])}
+        hashes = {"head": sha256(head), "body": line["body"] if body is None else sha256(body)}
+        leaf = canonical(named | hashes)
+        arrived = line["arrivals"][2]
+        found = Segment(
+            line["service"], named["hour_us"], line["n"], line["seq"], line["runs"], arrived, leaf, head, body
+        )
+        self.segments, self.arrival = self.segments + 1, max(self.arrival, *line["arrivals"])
+        if sha256(leaf) != line["digest"]:
+            ledger.broken.append(f"{found} hashes to {sha256(leaf)}, but says {line['digest']}")
+        self.sealed.setdefault(found.seq, []).append(found)
+
+    def run(self, ledger: Ledger, line: Json) -> None:
+        """A run that is stored as a row, held against its stored form."""
+        stored = line.get("stored", {})
+        first = tuple((told[1], read_json(told[4])["outcome"]) for told in stored.get("contents", ()) if told[1])
+        contested = "contents" in stored
+        found = Run(
+            line["check"],
+            line["location"],
+            instant(line["at"]),
+            stored.get("arrival", 0),
+            line["outcome"],
+            contested,
+            first,
+        )
+        if found.outcome not in OUTCOMES:
+            raise ValueError(f"there is no outcome {found.outcome!r}")
+        if stored:
+            (kept,) = runs_of_body(base64.b64decode(stored["data"], validate=True), 0)
+            if replace(kept, contested=contested, first=first) != found:
+                ledger.broken.append(f"{of_run(found)} is not the run that its stored form holds")
+        self.rows, self.arrival = self.rows + 1, max(self.arrival, found.arrival)
+        if line.get("counts", True):
+            ledger.runs.setdefault(line["service"], []).append(found)
+
+    def spans(self, ledger: Ledger, line: Json) -> None:
+        """A stated span."""
+        if line["outcome"] not in OUTCOMES:
+            raise ValueError(f"there is no outcome {line['outcome']!r}")
+        found = Stated(line["check"], line["location"], instant(line["from"]), instant(line["to"]), line["outcome"])
+        self.rows += 1
+        if line.get("counts", True) and found.end > found.start:
+            ledger.spans.setdefault(line["service"], []).append(found)
+
+    def mark(self, ledger: Ledger, line: Json) -> None:
+        """A document of the store: it moves no figure, but each stands there once and can be read."""
+        read_json(line["value"])
+        if line["name"] in self.marks:
+            ledger.broken.append(f"the mark {line['name']} stands there twice")
+        self.marks.add(line["name"])
+
+    def ends(self, _ledger: Ledger, line: Json) -> None:
+        """The last line."""
+        self.end = line
+
+    def unsealed(self, ledger: Ledger) -> Iterator[str]:
+        """Hold every sealing entry against its segments, and the rows against what was sealed."""
+        for entry in ledger.entries:
+            if entry.fact["type"] == "sealed":
+                yield from self._sealing(ledger, entry)
+        for found in (segment for each in self.sealed.values() for segment in each):
+            yield f"{found}: entry {found.seq} sealed nothing"
+        for service, runs in ledger.runs.items():
+            yield from _unlike(ledger.segments.get(service, {}), runs)
+
+    def _sealing(self, ledger: Ledger, entry: Entry) -> Iterator[str]:
+        fact, tree = entry.fact, Tree()
+        found = sorted(self.sealed.pop(entry.seq, ()), key=lambda segment: (segment.service, segment.n))
+        for segment in found:
+            tree.append(segment.leaf)
+        counts = (len(found), sum(segment.runs for segment in found))
+        if counts != (fact["segments"], fact["runs"]):
+            wanted = f"{fact['segments']} segments with {fact['runs']} runs"
+            yield f"entry {entry.seq} sealed {wanted} of {fact['hour']}; the export has {counts[0]} with {counts[1]}"
+        if "sha256:" + tree.root().hex() != fact["root"] or any(s.hour != instant(fact["hour"]) for s in found):
+            yield f"the segments of {fact['hour']} are not those that entry {entry.seq} sealed"
+            return
+        for segment in found:
+            hours = ledger.segments.setdefault(segment.service, {})
+            hours[segment.hour] = sorted([*hours.get(segment.hour, ()), segment], key=lambda each: each.n)
+
+    def unsound(self, ledger: Ledger) -> Iterator[str]:
+        """What the end says of the lines before it."""
+        if self.end is None:
+            yield "the export was cut short: its last line, the end, is not there"
+            return
+        head = ledger.entries[-1].hash if ledger.entries else FIRST_PREV
+        found = {"entries": len(ledger.entries), "head": head, "segments": self.segments, "rows": self.rows}
+        for name, value in found.items():
+            if self.end[name] != value:
+                yield f"the end of the export says {name} {self.end[name]}, before it stand {value}"
+        if self.arrival > self.end["arrival"]:
+            yield f"the last arrival is {self.end['arrival']} by the end of the export, {self.arrival} by its evidence"
+
+
+REST: Mapping[str, Callable[[Rest, Ledger, Json], None]] = {
+    "segment": Rest.segment,
+    "run": Rest.run,
+    "spans": Rest.spans,
+    "mark": Rest.mark,
+    "end": Rest.ends,
+}
+
+
+def of_run(run: Run) -> str:
+    """How a run is named."""
+    return f"the run of {run.check} at {run.location}, {shown(run.start, UTC)}"
+
+
+def sealed_runs(segments: Iterable[Segment]) -> Iterator[Run]:
+    """The runs of an hour's segments that have not expired, the earlier segment first; CannotAuditError."""
+    for segment in segments:
+        if segment.body is not None:
+            try:
+                found = runs_of_body(segment.body, segment.hour)
+            except (ValueError, TypeError, IndexError, zlib.error) as error:
+                raise CannotAuditError(f"{segment}: its body cannot be read: {error!r}") from None
+            if len(found) != segment.runs:
+                raise CannotAuditError(f"{segment}: it says {segment.runs} runs, and holds {len(found)}")
+            yield from found
+
+
+def _unlike(hours: Mapping[int, Sequence[Segment]], runs: Iterable[Run]) -> Iterator[str]:
+    """Rows that are not what was sealed of them, or that had arrived and were not sealed."""
+    rows = sorted((run for run in runs if run.start - run.start % HOUR in hours), key=lambda run: run.start)
+    for hour, each in groupby(rows, lambda run: run.start - run.start % HOUR):
+        segments = hours[hour]
+        expired = any(segment.body is None for segment in segments)
+        sealed: dict[tuple[str, str, int], list[Run]] = {}
+        for run in sealed_runs(segments):
+            sealed.setdefault((run.check, run.location, run.start), []).append(run)
+        arrived = max(segment.arrived for segment in segments)
+        for row in each:
+            known = sealed.get((row.check, row.location, row.start), [])
+            if row.arrival <= arrived and not expired and not any(run.arrival == row.arrival for run in known):
+                yield f"{of_run(row)}, had arrived when its hour was sealed, and was not sealed with it"
+            for run in known:
+                if run.outcome != row.outcome_by(run.arrival):
+                    yield f"{of_run(row)}, is {row.outcome_by(run.arrival)} as a row and {run.outcome} as it was sealed"
+
+
+# -- 4. Signed checkpoints: RFC 6962 trees, C2SP signed notes, Ed25519 (RFC 8032) --------------------------------------
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -438,7 +779,7 @@ def read_signed(ledger: Ledger, key: Key) -> Signed:
     return found
 
 
-# -- 4. The agreement: month, terms, fee -------------------------------------------------------------------------------
+# -- 5. The agreement: month, terms, fee -------------------------------------------------------------------------------
 
 # What the agreement says where the terms are silent (CONTRACT, part 1).
 USUAL_TERMS: Json = {
@@ -550,7 +891,7 @@ def subscribed(ledger: Ledger, statement: Json, before: int, period: Span) -> Js
     return min(found)[2] if found else None
 
 
-# -- 5. Evidence [2.1, 2.2] --------------------------------------------------------------------------------------------
+# -- 6. Evidence [2.1, 2.2] --------------------------------------------------------------------------------------------
 
 Source = tuple[str, str]
 """A check and a location."""
@@ -636,32 +977,66 @@ def in_force(lists: Sequence[CheckList], t: int) -> CheckList | None:
 
 @dataclass(slots=True)
 class Told:
-    """What was told for one source and start: the runs' outcomes and the spans' (outcome, end)."""
+    """What was told for one source and start: the runs' outcomes, the spans' (outcome, end), and what is left of runs
+    that have expired.
+    """
 
     runs: set[str] = field(default_factory=set)
     spans: set[tuple[str, int]] = field(default_factory=set)
+    piece: Item | None = None
 
 
-def read_evidence(ledger: Ledger, service: str, arrived: int | None) -> dict[Source, dict[int, Told]]:
-    """The runs and spans of a service that count; of runs with an arrival only those that had arrived."""
-    if (service, arrived) in ledger.told:
-        return ledger.told[service, arrived]
-    told = ledger.told[service, arrived] = {}
-    ledger.runs = 0
-    for number, line in lines(ledger.path, EVIDENCE.match):
-        ledger.runs += line["type"] == "run"
-        late = arrived is not None and line.get("arrival", 0) > arrived
-        if line["service"] != service or not line.get("counts", True) or late:
-            continue
-        if line["outcome"] not in {"pass", "fail", "inconclusive"}:
-            raise CannotAuditError(f"{ledger.path}, line {number}: there is no outcome {line['outcome']!r}")
-        start = instant(line["at" if line["type"] == "run" else "from"])
-        here = told.setdefault((line["check"], line["location"]), {}).setdefault(start, Told())
-        if line["type"] == "run":
-            here.runs.add(line["outcome"])
-        elif instant(line["to"]) > start:
-            here.spans.add((line["outcome"], instant(line["to"])))
+def read_evidence(ledger: Ledger, service: str, arrived: int | None, span: Span) -> dict[Source, dict[int, Told]]:
+    """The evidence of a service that counts and may reach into a span; of the runs only those that had arrived."""
+    told: dict[Source, dict[int, Told]] = {}
+
+    def here(check: str, location: str, start: int) -> Told:
+        return told.setdefault((check, location), {}).setdefault(start, Told())
+
+    stated = ledger.spans.get(service, ())
+    for each in stated:
+        here(each.check, each.location, each.start).spans.add((each.outcome, each.end))
+    # Whatever started after a span that reaches in may have ended it.
+    since = min([span[0], *(each.start for each in stated if overlap((each.start, each.end), span))])
+    hours = {
+        hour: segments
+        for hour, segments in ledger.segments.get(service, {}).items()
+        if hour + HOUR > since and hour < span[1]
+    }
+    expired = {hour: segments[-1] for hour, segments in hours.items() if any(each.body is None for each in segments)}
+    for segment in expired.values():
+        for check, location, piece in pieces_of(segment):
+            here(check, location, piece.start).piece = piece
+    # A row goes before what is sealed of it, the later segment before the earlier one.
+    governing = {}
+    sealed = (run for hour, segments in hours.items() if hour not in expired for run in sealed_runs(segments))
+    for run in chain(sealed, ledger.runs.get(service, ())):
+        gone = expired.get(run.start - run.start % HOUR)
+        outcome = run.outcome_by(arrived)
+        if outcome is not None and (gone is None or run.arrival > gone.arrived):
+            governing[run.check, run.location, run.start] = outcome
+    for (check, location, start), outcome in governing.items():
+        here(check, location, start).runs.add(outcome)
     return told
+
+
+def pieces_of(segment: Segment) -> list[tuple[str, str, Item]]:
+    """What the runs of an hour said, by the decisions known when it was sealed; CannotAuditError."""
+    try:
+        return [
+            (check, location, piece_of(segment.hour + start, outcome, rest))
+            for check, location, told in read_json(inflated(segment.head))
+            for outcome, start, *rest in told
+        ]
+    except (ValueError, TypeError, IndexError, zlib.error) as error:
+        raise CannotAuditError(f"{segment}: its head cannot be read: {error!r}") from None
+
+
+def piece_of(at: int, outcome: str, rest: Sequence[int]) -> Item:
+    """A piece of a head: it holds for its length, but `inconclusive` only ends what was before."""
+    if outcome not in OUTCOMES:
+        raise ValueError(f"there is no outcome {outcome!r}")
+    return Item(at, at, None) if outcome == "inconclusive" else Item(at, at + rest[0], outcome)
 
 
 def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList], annulled: Sequence[Json]) -> Evidence:
@@ -676,7 +1051,9 @@ def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList]
         ]
         own = items.setdefault(source, [])
         for start, here in sorted(starts.items()):
-            if here.runs:
+            if here.piece is not None and not here.runs:
+                own.append(here.piece)
+            elif here.runs:
                 list_ = in_force(lists, start)
                 if list_ is None:
                     continue  # nothing says how long such a run would hold
@@ -694,7 +1071,7 @@ def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList]
     return Evidence({source: stretches(own) for source, own in items.items()}, stated)
 
 
-# -- 6. The verdict at an instant [2.2, 2.3] ---------------------------------------------------------------------------
+# -- 7. The verdict at an instant [2.2, 2.3] ---------------------------------------------------------------------------
 
 UP, DOWN, UNKNOWN = "up", "down", "unknown"
 
@@ -726,7 +1103,7 @@ def verdict_of(says: Mapping[str, str], networks: Mapping[str, str]) -> str:
     return DOWN if DOWN in both else UNKNOWN if UNKNOWN in both else UP
 
 
-# -- 7. Decisions: exclusions and rulings [2.4, 2.5] -------------------------------------------------------------------
+# -- 8. Decisions: exclusions and rulings [2.4, 2.5] -------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -849,7 +1226,7 @@ def rulings(ledger: Ledger, asked: Asked) -> list[Ruling]:
     return sorted(found, key=lambda ruling: (ruling.told_at, ruling.id))
 
 
-# -- 8. The month, piece by piece [2.3 to 2.6] -------------------------------------------------------------------------
+# -- 9. The month, piece by piece [2.3 to 2.6] -------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -952,7 +1329,9 @@ def recompute(ledger: Ledger, statement: Json, before: int, close: Entry | None,
     )
     elapsed = (start, end if now is None or close is not None else max(start, min(end, now)))
     lists = check_lists(ledger, service, before)
-    told = read_evidence(ledger, service, None if close is None else close.fact["inputs"].get("arrival"))
+    arrived = None if close is None else close.fact["inputs"].get("arrival")
+    reach = max((list_.stale_after for list_ in lists), default=0)
+    told = read_evidence(ledger, service, arrived, (start - reach - HOUR, end))
     annulled = [entry.fact for entry in ledger.facts("annulment", before) if entry.fact["service"] == service]
     taken_back = ledger.reversals(before)
     evidence = gather(told, lists, [fact for fact in annulled if fact["id"] not in taken_back])
@@ -961,7 +1340,7 @@ def recompute(ledger: Ledger, statement: Json, before: int, close: Entry | None,
     return Month(agreement, asked, elapsed, lists, evidence, decided, cut)
 
 
-# -- 9. The statement's fields -----------------------------------------------------------------------------------------
+# -- 10. The statement's fields ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -1116,7 +1495,7 @@ def about(entries: Iterable[Entry], asked: Asked) -> list[Entry]:
     return [e for e in entries if (e.fact["partner"], e.fact["service"], e.fact["month"]) == name]
 
 
-# -- 10. The audit: chain, digest and fields ---------------------------------------------------------------------------
+# -- 11. The audit: chain, digest and fields ---------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -1233,7 +1612,8 @@ def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | No
         known, problems = signed.judge(statement["checkpoint"])
         found.differences += [Difference("checkpoint", statement["checkpoint"], each) for each in problems]
         found.trusted += [] if known else ["checkpoint: the key given did not sign it"]
-    found.hint = _hint(ledger, found, close, now)
+    if found.differences and close is None and now is None:
+        found.hint = "if the month was still running when this was stated, say when with --at"
     return found
 
 
@@ -1283,7 +1663,7 @@ def _unsound_close(statement: Json, month: Month, close: Entry) -> Iterator[Diff
 
 
 def _rests_on_imported(ledger: Ledger, month: Month) -> bool:
-    """Whether terms or check lists of this month were imported. Whether a run was, an export does not say."""
+    """Whether terms or check lists of this month were imported. Of runs it is taken on trust."""
     asked = month.asked
     terms = [e for e in ledger.facts("terms", asked.before) if e.fact["contract"] == month.agreement.contract]
     lists = [e for e in ledger.facts("checks", asked.before) if e.fact["service"] == asked.service]
@@ -1298,16 +1678,7 @@ def _trusted(statement: Json, close: Entry | None) -> list[str]:
     return open_ + views + wording + (["incidents"] if statement.get("incidents") else [])
 
 
-def _hint(ledger: Ledger, found: Audit, close: Entry | None, now: int | None) -> str | None:
-    if not found.differences:
-        return None
-    if close is None:
-        return "if the month was still running when this was stated, say when with --at" if now is None else None
-    late = ledger.runs - close.fact["inputs"].get("arrival", ledger.runs)
-    return f"{late} runs arrived after this close, and the export does not say which" if late > 0 else None
-
-
-# -- 11. Asking --------------------------------------------------------------------------------------------------------
+# -- 12. Asking --------------------------------------------------------------------------------------------------------
 
 
 def verify(
@@ -1337,7 +1708,7 @@ def verify(
     signed = None if opened is None else read_signed(ledger, opened)
     problems = ledger.broken + ([] if signed is None else signed.problems)
     for problem in problems:
-        say(f"chain: {problem}")
+        say(f"record: {problem}")
     said = "no key given: it may have been made anew as a whole" if signed is None else f"{signed.covered} signed for"
     say(f"{len(ledger.entries)} entries, " + ("" if problems else "the chain holds; ") + said)
     holds = not problems

@@ -149,16 +149,25 @@ CASE = reading.read(reading.FOLDER / "overlap_is_a_union.yaml")
 
 @pytest.fixture
 def export(tmp_path: Path) -> list[dict[str, Any]]:
-    """Lines of an export that holds."""
+    """Lines of an export that holds, but for its end: `written` makes one anew."""
     with books(tmp_path, CASE.now_us, CASE.lines) as kept:
         kept.close(str(CASE.month))
-        return [json.loads(line) for line in kept.export().read_bytes().splitlines()]
+        lines = [json.loads(line) for line in kept.export().read_bytes().splitlines()]
+        assert lines.pop()["type"] == "end"
+        return lines
+
+
+def written(lines: list[dict[str, Any]], path: Path) -> Path:
+    """As a forger leaves it, who makes the end fit what stands before it."""
+    entries = [line["entry"] for line in lines if "entry" in line]
+    rows = sum(line["type"] in {"run", "spans"} for line in lines)
+    end = {"type": "end", "entries": len(entries), "head": entries[-1]["hash"], "segments": 0, "rows": rows}
+    path.write_text("".join(json.dumps(line) + "\n" for line in [*lines, end | {"arrival": 0}]))
+    return path
 
 
 def broken(lines: list[dict[str, Any]], folder: Path) -> list[str]:
-    path = folder / "forged.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    return audit.read_ledger(path).broken
+    return audit.read_ledger(written(lines, folder / "forged.jsonl")).broken
 
 
 def made_anew(lines: list[dict[str, Any]]) -> None:
@@ -237,9 +246,7 @@ def appended(lines: list[dict[str, Any]], fact: dict[str, Any]) -> None:
 
 
 def signed(lines: list[dict[str, Any]], folder: Path, key: audit.Key) -> audit.Signed:
-    path = folder / "signed.jsonl"
-    path.write_text("".join(json.dumps(line) + "\n" for line in lines))
-    ledger = audit.read_ledger(path)
+    ledger = audit.read_ledger(written(lines, folder / "signed.jsonl"))
     assert ledger.broken == []
     return audit.read_signed(ledger, key)
 

@@ -147,16 +147,19 @@ def test_a_running_month_is_asked_with_its_instant(tmp_path: Path) -> None:
         assert "--at" in str(wrong.hint)
 
 
-def test_evidence_that_came_after_a_close_is_pointed_at(tmp_path: Path) -> None:
-    """An export does not say when a run arrived; the close does say how many had."""
+def test_evidence_that_came_after_a_close_moves_nothing(tmp_path: Path) -> None:
+    """The export says when a run arrived, and the close how many had: only the next version rests on it."""
     with books(tmp_path, CASE.now_us, CASE.lines) as found:
         found.close("2026-04")
         (document,) = found.statements("2026-04")
-        found.runs([("login", at("2026-04-05T00:00:00"), "fail")])
+        found.runs([("login", at("2026-04-30T23:59:00"), "fail")])
         assert found.statements("2026-04") == [document]
-        answer = audit.audit(audit.read_ledger(found.export()), document)
-        assert answer.differences
-        assert answer.hint == "1 runs arrived after this close, and the export does not say which"
+        assert found.audited([document]) == []
+        found.now_us += 2 * DAY
+        found.close("2026-04", "a run came late")
+        (second,) = found.statements("2026-04")
+        assert second["downtime"]["observed_seconds"] != document["downtime"]["observed_seconds"]
+        assert found.audited([document | {"status": "superseded"}, second]) == []
 
 
 def test_a_notice_imported_later_moves_nothing(tmp_path: Path) -> None:
