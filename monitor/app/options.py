@@ -7,14 +7,18 @@ from dataclasses import dataclass, field, replace
 from importlib import metadata
 from pathlib import Path
 
-from monitor.config import TZ_VERSION, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.app.channels import Book
+from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
 from monitor.core.check import CheckList
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
 from monitor.runner import Control, Plan, parse_control
 from monitor.sealing.checkpoints import Place, place_of
+from monitor.web.tls import Web
+from monitor.web.tokens import tokens_path
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,7 +40,12 @@ class Options:
     listen: tuple[str, int]
     expose_money: bool
     sealing: Place
+    tokens: Path
+    web: Web = field(default_factory=Web)
     opening: Opening = field(default_factory=Opening)
+    manners: Manners = field(default_factory=Manners)
+    channels: tuple[ChannelSettings, ...] = ()
+    book: Book = field(default_factory=lambda: Book(contacts={OPERATORS: ()}))
     secret: Callable[[str], str] = secret
     tz_version: str = TZ_VERSION
     retention_us: int = RETENTION_US
@@ -56,7 +65,12 @@ class Options:
             expose_money=settings.expose_money,
             retention_us=settings.retention_us,
             sealing=place_of(settings.store, base=settings.base, key=settings.signing_key, origin=settings.origin),
+            tokens=tokens_path(settings.store, base=settings.base),
+            web=settings.web,
             opening=settings.opening,
+            manners=settings.manners,
+            channels=settings.channels,
+            book=Book.of(settings),
         )
 
     def keeping(self, old: Options, services: frozenset[str]) -> Options:

@@ -17,6 +17,7 @@ from monitor.clock import Clock
 from monitor.core.instant import SECOND_US, format_instant
 from monitor.core.run import SourceKey
 from monitor.detector import CheckCounts, Detector
+from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.month import Months
 from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
@@ -28,7 +29,14 @@ from monitor.sealing.rounds import Verification
 from monitor.storage import Committed, StoreError
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
-from monitor.telemetry.snapshot import CheckSample, DaemonSample, LedgerSample, LocationSample, Snapshot
+from monitor.telemetry.snapshot import (
+    CheckSample,
+    DaemonSample,
+    LedgerSample,
+    LocationSample,
+    NotificationsSample,
+    Snapshot,
+)
 from monitor.web import samples
 from monitor.web.incident_samples import incidents_sample
 from monitor.web.status import status_document
@@ -56,6 +64,7 @@ class Views:
     supervisor: Supervisor
     read: Callable[[Callable[[], Any]], Awaitable[Any]]
     ready: Callable[[], bool]
+    notifications: Callable[[], NotificationsSample] = NotificationsSample
     sealer: Sealer
     verification: Verification
     logs: LogCounts | None = None
@@ -64,6 +73,7 @@ class Views:
     reload_ok: bool = True
     reloaded_us: int | None = None
     _record: RecordKeeper = field(default_factory=RecordKeeper)
+    _figures: FigureKeeper = field(default_factory=FigureKeeper)
     _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
@@ -149,11 +159,12 @@ class Views:
             agreements=samples.agreement_samples(found),
             periods=samples.period_samples(found),
             incidents=None if months is None else incidents_sample(months),
+            notifications=self.notifications(),
         )
 
     def months(self, now_us: int) -> Months:
         """The ledger as it stands; its entries are read once and carried on."""
-        return Months(self.store, self.options.basis, now_us, self._record.read)
+        return Months(self.store, self.options.basis, now_us, self._record.read, self._figures)
 
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:
         months = self.months(now_us)

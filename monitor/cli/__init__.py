@@ -28,12 +28,14 @@ _VERBS = {
     "annul": Verb("monitor.cli.annul", "Void runs that were the monitor's own fault."),
     "claim": Verb("monitor.cli.claim", "File and list service credit claims."),
     "incident": Verb("monitor.cli.incident", "Report incidents; their clocks and escalations."),
+    "notify": Verb("monitor.cli.notify", "Test messages, and what waits to be told."),
     "credit-note": Verb("monitor.cli.credit_note", "What a partner is credited for a month, over all its services."),
     "report": Verb("monitor.cli.report", "The yearly review."),
     "ledger": Verb("monitor.cli.ledger", "Verify, export, import and measure the record itself."),
     "verify": Verb("monitor.cli.verify", "Recompute a statement from an export, without the store."),
     "backup": Verb("monitor.cli.backup", "Copy the ledger to one file, also while the daemon runs."),
     "restore": Verb("monitor.cli.restore", "Put a backup in the place of the ledger."),
+    "token": Verb("monitor.cli.token", "Make, revoke and list the tokens of the API."),
     "clock": Verb("monitor.cli.clock", "When a target on the business clock is due."),
 }
 

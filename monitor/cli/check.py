@@ -32,6 +32,10 @@ def command(json_: bool, explain_: bool) -> int:  # noqa: FBT001 - click hands o
     loaded = require(place())
     for warning in loaded.warnings:
         click.echo(f"{warning} (warning)", err=True)
+    if loaded.faults:
+        from monitor.config import ConfigError
+
+        raise ConfigError(loaded.faults)
     overload = _overload(loaded)
     if overload is not None:
         click.echo(f"{place().config}: {overload} (warning)", err=True)
@@ -67,11 +71,12 @@ def _as_json(where: Place) -> int:
         refused = {"accepted": False, "problems": _written(error.problems)}
         show.as_json({**refused, "warnings": [], "drop_ins": [], "overload": None})
         return Exit.WRONG_USE
-    written = {"accepted": True, "problems": [], "warnings": _written(loaded.warnings)}
+    accepted = not loaded.faults
+    written = {"accepted": accepted, "problems": _written(loaded.faults), "warnings": _written(loaded.warnings)}
     overload = _overload(loaded)
     drop_ins = [f"{kind}.conf" for kind in needed(loaded.settings)]
     show.as_json({**written, "drop_ins": drop_ins, "overload": overload})
-    return Exit.DONE
+    return Exit.DONE if accepted else Exit.WRONG_USE
 
 
 def _written(problems: tuple[Problem, ...]) -> list[dict[str, Any]]:

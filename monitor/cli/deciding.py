@@ -121,7 +121,7 @@ def _order(asked: Asked, command: Command) -> Order:
 
 
 def _preview(asked: Asked, command: Command) -> None:
-    from monitor.cli.preview import effects
+    from monitor.ledger.preview import effects
 
     basis = basis_of(settings())
     with open_reader() as reader, reader.snapshot() as frozen:

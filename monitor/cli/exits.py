@@ -47,6 +47,7 @@ CODES: tuple[tuple[str, str, Exit], ...] = (
     ("monitor.app", "AdoptionError", Exit.WRONG_USE),
     ("monitor.control", "ControlError", Exit.ENVIRONMENT),
     ("monitor.sealing.keys", "KeyFileError", Exit.ENVIRONMENT),
+    ("monitor.web.tokens", "TokenFileError", Exit.ENVIRONMENT),
     ("monitor.ledger.command", "CommandError", Exit.WRONG_USE),
     ("monitor.ledger.incoming", "ImportRefusedError", Exit.WRONG_USE),
     ("monitor.ledger.month", "NoSuchVersionError", Exit.WRONG_USE),

@@ -63,7 +63,7 @@ def configured() -> Settings | None:
     return read_settings(where)
 
 
-def _address() -> tuple[str, Path]:
+def store_address() -> tuple[str, Path]:
     """The store's URL and the folder it is relative to. With `--store` no configuration is needed."""
     where = place()
     if where.store is not None:
@@ -74,14 +74,14 @@ def _address() -> tuple[str, Path]:
 
 def store_file() -> Path | None:
     """The file of the store of the verb's place, where it is one: the daemon's socket lies beside it."""
-    url, base = _address()
+    url, base = store_address()
     return opening.sqlite_path(url, base=base)
 
 
 def attachments_folder() -> Path:
     """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
     file = store_file()
-    return _address()[1] if file is None else file.parent
+    return store_address()[1] if file is None else file.parent
 
 
 def sealing_place() -> sealing.Place:
@@ -98,14 +98,14 @@ def sealing_place() -> sealing.Place:
 
 def personal_files() -> PersonalFiles:
     """The personal data beside the verb's store."""
-    url, base = _address()
+    url, base = store_address()
     return opening.personal_files(url, base=base)
 
 
 @contextmanager
 def open_reader() -> Iterator[Reader]:
     """The store of the verb's place, read-only."""
-    url, base = _address()
+    url, base = store_address()
     reader = opening.open_reader(url, base=base)
     try:
         yield reader
@@ -116,7 +116,7 @@ def open_reader() -> Iterator[Reader]:
 @contextmanager
 def open_store() -> Iterator[Store]:
     """The store of the verb's place, owned: StoreOwnedError while a daemon runs."""
-    url, base = _address()
+    url, base = store_address()
     store = opening.open_store(url, base=base)
     try:
         yield store

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import http.client
 import ipaddress
+import ssl
 from http import HTTPStatus
 
 from monitor.cli.exits import WrongUseError
@@ -12,12 +13,15 @@ PATIENCE_S = 5.0
 ANSWER_BYTES = 4096
 
 
-def why_not_ready(listen: tuple[str, int]) -> str | None:
-    """Why the daemon whose pages are at `web.listen` is not ready; None if it is."""
+def why_not_ready(listen: tuple[str, int], *, secured: bool = False) -> str | None:
+    """Why the daemon whose pages are at `web.listen` (`secured` by TLS) is not ready; None if it is.
+
+    The certificate is not looked at: it is made for the daemon's name, and nothing secret is asked here.
+    """
     host, port = listen
     if port == 0:
         raise WrongUseError("web.listen: port 0 is another one at every start; name one to ask the daemon there")
-    connection = http.client.HTTPConnection(_reachable(host), port, timeout=PATIENCE_S)
+    connection = _connection(_reachable(host), port, secured=secured)
     try:
         connection.request("GET", "/-/ready")
         answer = connection.getresponse()
@@ -31,6 +35,14 @@ def why_not_ready(listen: tuple[str, int]) -> str | None:
     if answer.status == HTTPStatus.OK:
         return None
     return " ".join(text.split()) or f"{host}:{port} answers {answer.status}"
+
+
+def _connection(host: str, port: int, *, secured: bool) -> http.client.HTTPConnection:
+    if not secured:
+        return http.client.HTTPConnection(host, port, timeout=PATIENCE_S)
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
+    context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
+    return http.client.HTTPSConnection(host, port, timeout=PATIENCE_S, context=context)
 
 
 def _reachable(host: str) -> str:

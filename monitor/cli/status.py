@@ -45,7 +45,8 @@ def command(services: tuple[str, ...], json_: bool, ready: bool) -> None:  # noq
 
 
 def _ask_ready() -> None:
-    why = why_not_ready(settings().listen)
+    found = settings()
+    why = why_not_ready(found.listen, secured=found.web.tls is not None)
     if why is not None:
         raise AnswerIsNoError(why)
     click.echo("ready")

@@ -6,7 +6,7 @@ from monitor.config.explain import explain
 from monitor.config.load import Loaded, load
 from monitor.config.problems import ConfigError, Problem
 from monitor.config.schema import schema, schema_text
-from monitor.config.settings import CheckSettings, ServiceSettings, Settings, secret
+from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings, secret
 from monitor.config.shipped import shipped
 from monitor.config.starter import STARTER, AlreadyThereError, initialise
 from monitor.config.zones import TZ_VERSION, ZoneError, zone
@@ -15,6 +15,7 @@ __all__ = [
     "STARTER",
     "TZ_VERSION",
     "AlreadyThereError",
+    "ChannelSettings",
     "CheckSettings",
     "ConfigError",
     "Loaded",

@@ -17,13 +17,14 @@ from pydantic import TypeAdapter
 from monitor.config import confidential
 from monitor.config.document import CORE_TAG, PLAIN, is_plain_text
 from monitor.config.models import listen_text
-from monitor.config.settings import CheckSettings, ServiceSettings, Settings
+from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings
 from monitor.config.zones import zone
 from monitor.core.agreement import duration_text, write_terms
 from monitor.core.instant import to_datetime
 from monitor.core.terms import Subscription, Terms
 from probes.expect import Body, Expect, Matcher
 from probes.extract import Source
+from probes.secret import MASK
 from probes.transaction import Spec, Step
 
 _WIDTH = 110
@@ -40,18 +41,51 @@ def effective(settings: Settings) -> dict[str, Any]:
         "store": confidential.shown_text(settings.store),
         "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
-        "web": {"listen": listen_text(settings.listen)},
+        "web": _web(settings),
         "metrics": {"expose_money": settings.expose_money},
         "incidents": {
             "quiet": duration_text(settings.opening.quiet_us),
             "failures_after": duration_text(settings.opening.failures_after_us),
             "latency_after": duration_text(settings.opening.latency_after_us),
         },
+        "messages": {
+            "recover_after": duration_text(settings.manners.recover_after_us),
+            "remind": {priority.value: duration_text(us) for priority, us in settings.manners.remind_us.items()},
+            "blind_after": duration_text(settings.manners.blind_after_us),
+            "before_maintenance": duration_text(settings.manners.before_maintenance_us),
+            "before_deadline": duration_text(settings.manners.before_deadline_us),
+        },
+        "channels": {channel.id: _channel(channel) for channel in settings.channels},
+        "provider": settings.provider.model_dump(mode="json", exclude_none=True),
         **_sealing(settings),
         "contracts": _contracts(settings),
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
     }
+
+
+def _channel(channel: ChannelSettings) -> dict[str, Any]:
+    """A channel with its addresses masked: most of them hold a token."""
+    written = channel.model.model_dump(mode="json", by_alias=True, exclude_none=True)
+    inner = written.get(channel.kind or "", {})
+    for name in ("url", "urls"):
+        if name in inner:
+            held = inner[name]
+            inner[name] = _masked_url(held) if isinstance(held, str) else [_masked_url(url) for url in held]
+    if "headers" in inner:
+        inner["headers"] = confidential.hidden(inner["headers"])
+    shown: dict[str, Any] = confidential.shown(written)
+    return shown
+
+
+def _masked_url(url: str) -> str:
+    scheme, mark, _rest = url.partition("://")
+    return url if url.startswith("${") else f"{scheme}{mark}{MASK}"
+
+
+def _web(settings: Settings) -> dict[str, Any]:
+    stated = {} if settings.web_file is None else {"config_file": settings.web_file}
+    return {"listen": listen_text(settings.listen), **stated}
 
 
 def _sealing(settings: Settings) -> dict[str, Any]:
@@ -186,10 +220,15 @@ def _partners(settings: Settings) -> dict[str, Any]:
     zones = {terms.contract: terms.zone for terms in settings.terms}
     names = dict(settings.partner_names)
     by_service = groupby(settings.subscriptions, key=lambda s: (s.partner, s.service))
+    contacts = {
+        partner: [contact.model_dump(mode="json", exclude_none=True) for contact in of]
+        for partner, of in settings.contacts
+    }
     for (partner, service), group in by_service:
         steps = list(group)
         contract = steps[0].contract
-        written = partners.setdefault(partner, {"name": names[partner], "contract": contract, "services": {}})
+        about = {"name": names[partner], "contacts": contacts.get(partner, []), "contract": contract, "services": {}}
+        written = partners.setdefault(partner, about)
         written["services"][service] = _subscribed(steps, zones[contract])
     return partners
 

@@ -11,12 +11,23 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from monitor.config.channels import read_channel
 from monitor.config.confidential import scrubbed
 from monitor.config.document import Document, read
 from monitor.config.holidays import names
-from monitor.config.models import CheckModel, Contract, Location, Partner, Root, Service, TermsModel
+from monitor.config.models import (
+    CheckModel,
+    Contract,
+    Location,
+    MessagesModel,
+    Partner,
+    Root,
+    Service,
+    TermsModel,
+)
 from monitor.config.problems import ConfigError, Path, Problem, unknown
-from monitor.config.settings import CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.webfile import read_web
 from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
 from monitor.core.agreement import check_share
@@ -25,8 +36,10 @@ from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import Manners
 from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
+from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
 from probes.template import Reference
 from probes.template import parse as parse_template
@@ -42,10 +55,15 @@ _WEEKDAYS = {"mon": 1, "tue": 2, "wed": 3, "thu": 4, "fri": 5, "sat": 6, "sun": 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Loaded:
-    """An accepted configuration, and what an operator should look at all the same."""
+    """An accepted configuration, and what an operator should look at all the same.
+
+    `faults` are what is wrong with channels: `check` refuses the file for them, the daemon starts, as a way to tell
+    somebody that is broken must not cost the measurement.
+    """
 
     settings: Settings
     warnings: tuple[Problem, ...]
+    faults: tuple[Problem, ...] = ()
 
 
 def load(path: File, *, shown: str | None = None, environment: Mapping[str, str] | None = None) -> Loaded:
@@ -65,6 +83,7 @@ class _Loader:
         self._environment = environment
         self._problems: list[Problem] = []
         self._warnings: list[Problem] = []
+        self._faults: list[Problem] = []
 
     def load(self) -> Loaded:
         data = self._document.data
@@ -89,6 +108,8 @@ class _Loader:
             expose_money=root.metrics.expose_money,
             signing_key=root.sealing.key,
             origin=root.sealing.origin,
+            web_file=root.web.config_file,
+            web=self._web(root.web.config_file),
             terms=tuple(terms for id_, contract in root.contracts.items() for terms in self._terms(id_, contract)),
             services=tuple(
                 self._service(id_, service, specs, controls=bool(root.location.controls))
@@ -101,15 +122,20 @@ class _Loader:
                 failures_after_us=root.incidents.failures_after,
                 latency_after_us=root.incidents.latency_after,
             ),
+            manners=_manners(root.messages),
+            channels=tuple(self._channel(id_, written, root) for id_, written in root.channels.items()),
+            provider=root.provider,
+            contacts=tuple((id_, partner.contacts) for id_, partner in root.partners.items()),
         )
         self._credit_bases(root)
         if self._problems:
             raise ConfigError(self._problems)
-        return Loaded(settings=settings, warnings=tuple(sorted(self._warnings)))
+        return Loaded(settings=settings, warnings=tuple(sorted(self._warnings)), faults=tuple(sorted(self._faults)))
 
     def _say(self, path: Path, message: str, *, key: bool = False) -> None:
         told = scrubbed(message, self._document.value_at(path), path)
-        self._problems.append(self._document.problem(path, told, key=key))
+        faults = self._faults if path[:1] == ("channels",) and len(path) > 1 else self._problems
+        faults.append(self._document.problem(path, told, key=key))
 
     def _warn(self, path: Path, message: str) -> None:
         self._warnings.append(self._document.problem(path, message))
@@ -140,6 +166,17 @@ class _Loader:
             for path, message, at_key in faults(error, Root):
                 self._say(path, message, key=at_key)
             return None
+
+    def _web(self, file: str | None) -> Web:
+        """What the web configuration says; its problems are told with its own places."""
+        if file is None:
+            return Web()
+        path = self._base / file
+        try:
+            return read_web(path, os.path.relpath(path) if path.exists() else str(path))
+        except ConfigError as error:
+            self._problems += error.problems
+            return Web()
 
     def _names(self, data: dict[str, Any]) -> None:
         """What partners name must be there; said of the plain data, so that other mistakes hide none of it."""
@@ -257,10 +294,11 @@ class _Loader:
         )
 
     def _levels(self, version: TermsModel, path: Path) -> dict[int, Level]:
+        known = [*CHANNELS, *_mapping(self._document.data.get("channels"))]
         for number, level in version.levels.items():
             for n, channel in enumerate(level.channels):
-                if channel not in CHANNELS:
-                    self._say((*path, number, "channels", n), unknown(channel, CHANNELS, "channel"))
+                if channel not in known:
+                    self._say((*path, number, "channels", n), unknown(channel, known, "channel"))
         return {
             int(number): Level(owners=level.owners, channels=level.channels) for number, level in version.levels.items()
         }
@@ -405,6 +443,15 @@ class _Loader:
                     until_us=end_us,
                 )
 
+    def _channel(self, id_: str, written: dict[str, Any], root: Root) -> ChannelSettings:
+        """A channel; what is wrong with it is said at its place and kept as its fault."""
+        path: Path = ("channels", id_)
+        model, found = read_channel(id_, written, root)
+        for inner, message, at_key in found:
+            self._say((*path, *inner), message, key=at_key)
+        mine = [fault.message for fault in self._faults if fault.path[:2] == path]
+        return ChannelSettings(id=id_, model=model, fault="; ".join(mine) or None)
+
     def _credit_bases(self, root: Root) -> None:
         """With several services it must be stated what a credit is a share of (CONTRACT 2.6)."""
         for id_, partner in root.partners.items():
@@ -417,6 +464,17 @@ class _Loader:
                         ("contracts", partner.contract, "terms", n),
                         f"partner {id_} has several services: state credit_base: total or credit_base: service",
                     )
+
+
+def _manners(model: MessagesModel) -> Manners:
+    standard = Manners()
+    return Manners(
+        recover_after_us=model.recover_after,
+        remind_us={**standard.remind_us, **{Priority(name): after_us for name, after_us in model.remind.items()}},
+        blind_after_us=model.blind_after,
+        before_maintenance_us=model.before_maintenance,
+        before_deadline_us=model.before_deadline,
+    )
 
 
 def _mapping(value: Any) -> dict[Any, Any]:  # noqa: ANN401 - plain YAML data

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 from datetime import date
 from decimal import Decimal
+from email.utils import parseaddr
 from fractions import Fraction
 from typing import Annotated, Any, Literal
 
@@ -30,10 +31,15 @@ from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
 from monitor.core.priority import Served
 from monitor.core.terms import CreditBase, Fee, percent_text
+from monitor.locale import Lang
+from monitor.messages import Kind, Severity
 from monitor.runner import parse_control
 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MAX_NAME = 200
+EVERY_PARTNER = "all"
+CHANNEL_KINDS = ("email", "webhook", "alertmanager", "heartbeat", "apprise")
+LEVELS = frozenset({"alertmanager", "heartbeat"})
 _FEE = re.compile(r"([A-Z]{3}) ([0-9]{1,18}(?:\.[0-9]{1,4})?)")
 _DATE = re.compile(r"\d{4}-\d{2}-\d{2}")
 _LISTEN = re.compile(r"(\[[0-9a-fA-F:]+\]|[A-Za-z0-9.-]+):([0-9]{1,5})")
@@ -97,6 +103,19 @@ def _store(value: Any) -> str:  # noqa: ANN401 - anything from YAML
     return value
 
 
+def _email(text: str) -> str:
+    address = parseaddr(text)[1]
+    if "@" not in address or any(letter.isspace() for letter in address) or not text.isprintable():
+        raise ValueError(f"{text!r} is no mail address, write it like ops@example.id or Ops <ops@example.id>")
+    return text
+
+
+def _url(text: str) -> str:
+    if not text.startswith(("http://", "https://", "${")):
+        raise ValueError("a URL begins with http:// or https://, or is a reference such as ${HOOK_URL}")
+    return text
+
+
 def _clock_text(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
@@ -151,6 +170,16 @@ Store = Annotated[
 ]
 
 
+Email = Annotated[StrictStr, AfterValidator(_email), _text_pattern("^.+@.+$", "ops@example.id")]
+Url = Annotated[StrictStr, AfterValidator(_url), _text_pattern(r"^(https?://|\$\{)", "https://hooks.example.id/jaga")]
+Partners = Annotated[
+    tuple[Id, ...],
+    BeforeValidator(lambda value: (EVERY_PARTNER,) if value == EVERY_PARTNER else value),
+    PlainSerializer(lambda partners: EVERY_PARTNER if partners == (EVERY_PARTNER,) else list(partners)),
+    WithJsonSchema({"anyOf": [{"const": "all"}, {"type": "array", "items": {"type": "string"}}]}),
+]
+
+
 class Model(BaseModel):
     """Every key known, nothing changed afterwards."""
 
@@ -171,6 +200,11 @@ class Web(Model):
     """Where the pages and metrics are."""
 
     listen: Listen = Field(default=("127.0.0.1", 9464), description="host:port of the pages and /metrics.")
+    config_file: StrictStr | None = Field(
+        default=None,
+        min_length=1,
+        description="TLS and basic authentication, in the shape of exporter-toolkit's web configuration file.",
+    )
 
 
 class SealingModel(Model):
@@ -310,10 +344,28 @@ class Subscribed(Model):
     until: Day | None = Field(default=None, description="The first day on which it no longer holds.")
 
 
+class Contact(Model):
+    """A person of either side (SLA 7.3). Personal data: it stays in this file, no record holds it."""
+
+    name: Name
+    email: Email | None = Field(default=None, description="Where mail for them goes.")
+    phone: Name | None = None
+    title: Name | None = None
+    role: Name | None = Field(default=None, description="The role by which escalations name them.")
+
+
+class Provider(Model):
+    """Who runs the services."""
+
+    name: Name | None = Field(default=None, description="A display name.")
+    contacts: tuple[Contact, ...] = ()
+
+
 class Partner(Model):
     """A partner and what it subscribes."""
 
     name: Name | None = Field(default=None, description="A display name.")
+    contacts: tuple[Contact, ...] = Field(default=(), description="Who is told of maintenance, disruptions, credits.")
     contract: Id
     services: dict[Id, Subscribed] = Field(min_length=1)
 
@@ -332,6 +384,84 @@ class Incidents(Model):
     )
 
 
+class EmailModel(Model):
+    """Mail over SMTP."""
+
+    model_config = ConfigDict(populate_by_name=True)
+
+    host: Name
+    port: Annotated[int, Field(strict=True, ge=1, le=65535)] = 587
+    tls: Literal["starttls", "tls", "none"] = Field(default="starttls", description="tls: from the first byte on.")
+    user: StrictStr | None = None
+    password: StrictStr | None = Field(default=None, description="A reference such as ${SMTP_PASSWORD}.")
+    from_: Email = Field(alias="from", description="The sender.")
+    to: tuple[Email, ...] = Field(default=(), description="Who gets it; not said: the contacts it is for.")
+
+
+class WebhookModel(Model):
+    """Signed JSON over HTTP."""
+
+    url: Url
+    secret: StrictStr | None = Field(default=None, description="Signs each message (HMAC-SHA256); a reference.")
+    headers: dict[StrictStr, StrictStr] = Field(default={}, description="More headers; values may be references.")
+
+
+class AlertmanagerModel(Model):
+    """What is wrong now, stated to Alertmanager again and again."""
+
+    urls: tuple[Url, ...] = Field(min_length=1, description="Every peer of the cluster.")
+    every: Duration = Field(default=45 * SECOND_US, description="Between 30s and 60s.")
+    labels: dict[StrictStr, StrictStr] = Field(default={}, description="Labels added to each alert.")
+
+
+class HeartbeatModel(Model):
+    """A dead man's switch that is pinged while the daemon is well."""
+
+    url: Url
+    every: Duration = 60 * SECOND_US
+
+
+class AppriseModel(Model):
+    """Telegram, Slack, Teams, Discord, PagerDuty, WhatsApp, ntfy and many more, through apprise."""
+
+    urls: tuple[StrictStr, ...] = Field(min_length=1, description="Addresses of apprise, or references to them.")
+
+
+class ChannelModel(Model):
+    """A way to tell somebody something: one of its kinds, and which messages go over it in which language."""
+
+    email: EmailModel | None = None
+    webhook: WebhookModel | None = None
+    alertmanager: AlertmanagerModel | None = None
+    heartbeat: HeartbeatModel | None = None
+    apprise: AppriseModel | None = None
+    lang: Lang = Field(default=Lang.EN, description="id or en.")
+    partners: Partners = Field(
+        default=(), description="all, or which partners this channel is for; not said: those who run the services."
+    )
+    services: tuple[Id, ...] = Field(default=(), description="Only messages about these; not said: all.")
+    kinds: tuple[Kind, ...] = Field(default=(), description="Only these kinds of message; not said: all.")
+    severity: Severity = Field(default=Severity.INFO, description="Only messages at least so urgent.")
+    per_minute: Annotated[int, Field(strict=True, ge=1, le=600)] = Field(default=30, description="At most so many.")
+    group: Duration | None = Field(
+        default=30 * SECOND_US, description="What operators are told within it after a message is one message more."
+    )
+
+
+class MessagesModel(Model):
+    """When messages are sent. None of it changes a figure."""
+
+    recover_after: Duration = Field(
+        default=60 * SECOND_US, description="A service must be well for so long before it is told to have recovered."
+    )
+    remind: dict[Literal["P1", "P2"], Duration] = Field(
+        default={}, description="Reminders of what nobody acknowledged; P1: 30m, P2: 2h if not said."
+    )
+    blind_after: Duration = Field(default=5 * 60 * SECOND_US, description="Without evidence for so long: blind.")
+    before_maintenance: Duration = Field(default=DAY_US, description="When partners are reminded of a window.")
+    before_deadline: Duration = Field(default=7 * DAY_US, description="When partners are reminded of a claim.")
+
+
 class Root(Model):
     """The whole file."""
 
@@ -344,6 +474,9 @@ class Root(Model):
     web: Web = Web()
     metrics: Metrics = Metrics()
     incidents: Incidents = Incidents()
+    messages: MessagesModel = MessagesModel()
+    channels: dict[Id, dict[str, Any]] = {}
+    provider: Provider = Provider()
     sealing: SealingModel = SealingModel()
     contracts: dict[Id, Contract] = Field(min_length=1)
     services: dict[Id, Service] = Field(min_length=1)

@@ -5,10 +5,11 @@ from __future__ import annotations
 import json
 from typing import Any
 
-from monitor.config.models import CheckModel, Root
+from monitor.config.models import ChannelModel, CheckModel, Root
 from probes import transaction
 
 NAME = "jaga.schema.json"
+ID_PATTERN = "^[a-z0-9][a-z0-9._-]{0,62}$"
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _SCHEMA_MAPS = ("properties", "patternProperties", "$defs")
 
@@ -19,6 +20,11 @@ def schema() -> dict[str, Any]:
     root["$defs"]["Check"] = _check(root["$defs"])
     checks = root["$defs"]["Service"]["properties"]["checks"]
     checks["patternProperties"] = {pattern: {"$ref": "#/$defs/Check"} for pattern in checks["patternProperties"]}
+    root["$defs"]["Channel"] = _channel(root["$defs"])
+    channels = root["properties"]["channels"]
+    pattern = next(iter(channels.pop("patternProperties", {ID_PATTERN: None})))
+    channels.pop("additionalProperties", None)
+    channels["patternProperties"] = {pattern: {"$ref": "#/$defs/Channel"}}
     head = {"$schema": _DIALECT, "title": "Jaga configuration"}
     cleaned: dict[str, Any] = head | _cleaned(root)
     return cleaned
@@ -38,6 +44,15 @@ def _check(definitions: dict[str, Any]) -> dict[str, Any]:
         definitions[name] = part
     check["properties"] = own["properties"] | check["properties"]
     return check | {"additionalProperties": False, "description": CheckModel.__doc__}
+
+
+def _channel(definitions: dict[str, Any]) -> dict[str, Any]:
+    """A channel, which the models leave open as its mistakes do not stop the daemon."""
+    channel = ChannelModel.model_json_schema(mode="serialization")
+    for name, part in channel.pop("$defs", {}).items():
+        assert definitions.get(name, part) == part, f"two parts of the schema are called {name}"
+        definitions[name] = part
+    return channel
 
 
 def _cleaned(part: Any) -> Any:  # noqa: ANN401 - JSON

@@ -7,10 +7,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from monitor.config.models import CHANNEL_KINDS, ChannelModel, Contact, Provider
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
 from monitor.detector.incidents import Opening
+from monitor.detector.routing import Manners
+from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
 
@@ -53,6 +56,22 @@ class ServiceSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSettings:
+    """A channel: its kind with the settings of it, and its routing. `fault` says what of it cannot be used; the daemon
+    starts all the same, and the channel fails until the file is put right.
+    """
+
+    id: str
+    model: ChannelModel = field(repr=False)  # may hold literal credentials
+    fault: str | None = None
+
+    @property
+    def kind(self) -> str | None:
+        """Which of the kinds it is; None where it says none."""
+        return next((kind for kind in CHANNEL_KINDS if getattr(self.model, kind) is not None), None)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Settings:
     """The whole configuration. `base` is the folder of its file, which relative paths start from."""
 
@@ -68,8 +87,14 @@ class Settings:
     subscriptions: tuple[Subscription, ...]
     partner_names: tuple[tuple[str, str], ...]
     opening: Opening = field(default_factory=Opening)
+    manners: Manners = field(default_factory=Manners)
+    channels: tuple[ChannelSettings, ...] = ()
+    provider: Provider = field(default_factory=Provider, repr=False)  # personal data
+    contacts: tuple[tuple[str, tuple[Contact, ...]], ...] = field(default=(), repr=False)  # as above, by partner
     signing_key: str | None = None
     origin: str | None = None
+    web_file: str | None = None
+    web: Web = field(default_factory=Web, repr=False)
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

@@ -79,6 +79,11 @@ partners:
     contract: standard
     services:
       shop: { fee: IDR 12500000 } # a month; or with dates: [{ from: 2026-01-01, amount: IDR 12500000 }]
+
+# Who is told. A channel is one of email, webhook, alertmanager, heartbeat, apprise; jaga notify test CHANNEL tries it.
+# channels:
+#   ops: { webhook: { url: "https://hooks.example.com/jaga", secret: "${HOOK_SECRET}" } }
+#   partners: { email: { host: smtp.example.com, from: jaga@example.com }, partners: all, lang: id } # to their contacts
 """
 
 CONFIGURATION = Path("config/jaga.yaml")

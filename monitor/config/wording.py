@@ -58,8 +58,9 @@ def _keys_at(annotation: Any, path: Path) -> list[str]:  # noqa: ANN401 - a type
     """The keys that the model at a path has; none where the path leads to no model."""
     for part in path:
         annotation = _below(annotation, part)
-    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
-        return [field.alias or name for name, field in annotation.model_fields.items()]
+    for model in (annotation, *get_args(annotation)):  # itself, or one that may be left out
+        if isinstance(model, type) and issubclass(model, BaseModel):
+            return [field.alias or name for name, field in model.model_fields.items()]
     return []
 
 

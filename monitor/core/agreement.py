@@ -343,8 +343,8 @@ def subscription_of_month(agreements: Agreements, partner: str, service: str, pe
         return at_start
     begins = [
         s.from_us
-        for s in agreements.subscriptions
-        if (s.partner, s.service) == (partner, service) and s.from_us is not None and period.contains(s.from_us)
+        for s in agreements.subscribed(partner, service)
+        if s.from_us is not None and period.contains(s.from_us)
     ]
     return agreements.subscription(partner, service, min(begins)) if begins else None
 

@@ -151,6 +151,15 @@ class Agreements:
     subscriptions: tuple[Subscription, ...] = ()
     service_names: tuple[tuple[str, str], ...] = ()
     partner_names: tuple[tuple[str, str], ...] = ()
+    _by_pair: dict[tuple[str, str], tuple[Subscription, ...]] = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        """Sort the subscriptions by what is asked of them: a thousand services ask each for its own."""
+        found: dict[tuple[str, str], tuple[Subscription, ...]] = {}
+        for entry in self.subscriptions:
+            pair = (entry.partner, entry.service)
+            found[pair] = (*found.get(pair, ()), entry)
+        object.__setattr__(self, "_by_pair", dict(sorted(found.items())))
 
     def service_name(self, service: str) -> str:
         """The display name, or the id where there is none."""
@@ -163,13 +172,16 @@ class Agreements:
     def subscription(self, partner: str, service: str, at_us: int) -> Subscription | None:
         """The subscription in force at `at_us`; of several the last in the sequence."""
         found: Subscription | None = None
-        for entry in self.subscriptions:
-            ours = entry.partner == partner and entry.service == service
+        for entry in self.subscribed(partner, service):
             begun = entry.from_us is None or entry.from_us <= at_us
-            if ours and begun and (entry.until_us is None or at_us < entry.until_us):
+            if begun and (entry.until_us is None or at_us < entry.until_us):
                 found = entry
         return found
 
     def pairs(self) -> tuple[tuple[str, str], ...]:
         """Every (partner, service) that was ever subscribed, sorted."""
-        return tuple(sorted({(s.partner, s.service) for s in self.subscriptions}))
+        return tuple(self._by_pair)
+
+    def subscribed(self, partner: str, service: str) -> tuple[Subscription, ...]:
+        """Every subscription of a partner to a service, in their sequence."""
+        return self._by_pair.get((partner, service), ())

@@ -20,6 +20,7 @@ from monitor.core.run import Origin, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.terms import Agreements, Terms
 from monitor.detector.counts import CheckCounts, read_counts, write_counts
+from monitor.detector.herald import Herald
 from monitor.detector.incidents import IncidentWatch
 from monitor.detector.watch import Watch, excluded_for_all, outage_id
 from monitor.ledger.evidence import ALWAYS, Evidence, rebuild, rederive
@@ -56,13 +57,14 @@ class Detector:
 
     Both are called where the store is spoken to; the figures may be read from anywhere. `configured` are the agreements
     that apply where none are adopted; `allowance_us` is how long a service's evidence from elsewhere may be under way.
-    Without `incidents` none are opened and none escalate.
+    Without `incidents` none are opened and none escalate, without `herald` nobody is told.
     """
 
     store: Store
     configured: Agreements
     allowance_us: Mapping[str, int] = field(default_factory=dict)
     incidents: IncidentWatch | None = None
+    herald: Herald | None = None
     stats: DetectorStats = field(default_factory=DetectorStats)
     watches: dict[str, Watch] = field(default_factory=dict)
     counts: dict[SourceKey, CheckCounts] = field(default_factory=dict)
@@ -91,6 +93,8 @@ class Detector:
         self.watches = self._watches(evidence, at_us)
         if self.incidents is not None:
             self.incidents.open(self.store)
+        if self.herald is not None:
+            self.herald.open(self.store)
         # By a clock that was put back while nobody looked.
         facts = [fact for watch in self.watches.values() for fact in watch.rewind(at_us, at_us)]
         self.store.commit(Unit(recorded_at_us=at_us, facts=facts, marks=self.marks()))
@@ -148,12 +152,19 @@ class Detector:
             followed, outbox = self.incidents.turn(self.watches, facts, at_us, evidence.book, self._agreements)
             facts += followed
             marks |= self.incidents.paces.marks(at_us)
+            if self.herald is not None:
+                counter = self.incidents.counter(evidence.book, self._agreements)
+                told, told_marks = self.herald.turn(
+                    self.watches, facts, self.incidents.book, counter, self.store, at_us
+                )
+                outbox += told
+                marks |= told_marks
         if changes:
             marks[CURSOR_MARK] = self._cursor()
         if at_us - self._saved_us >= SAVE_US:
             self._saved_us = at_us
             marks |= self.marks()
-        if not (changes or facts or marks):
+        if not (changes or facts or marks or outbox):
             return None
         return Unit(recorded_at_us=at_us, facts=facts, spans=changes, marks=marks, outbox=outbox)
 
@@ -174,6 +185,8 @@ class Detector:
             self._read_agreements(evidence)
         if self.incidents is not None:
             self.incidents.take(committed.entries)
+        if self.herald is not None:
+            self.herald.take(committed.entries)
         for entry in committed.entries:
             if isinstance(entry.fact, ChecksAdopted) and entry.fact.list.service not in self.watches:
                 service = entry.fact.list.service

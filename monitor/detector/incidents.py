@@ -72,13 +72,17 @@ class IncidentWatch:
         self._counter = None
         self._next_us = {}
 
+    def counter(self, book: Book, agreements: Agreements) -> Counter:
+        """What incidents are counted by, kept between two changes."""
+        if self._counter is None:
+            self._counter = Counter(agreements, book, self.basis)
+        return self._counter
+
     def turn(
         self, watches: Mapping[str, Watch], found: Sequence[Fact], at_us: int, book: Book, agreements: Agreements
     ) -> tuple[list[Incident], list[OutboxRow]]:
         """What follows at `at_us` from the services as they are watched and from the outages just `found`."""
-        if self._counter is None:
-            self._counter = Counter(agreements, book, self.basis)
-        desk = _Desk(self.opening, self._counter, dict(self.book.states), self.book, at_us)
+        desk = _Desk(self.opening, self.counter(book, agreements), dict(self.book.states), self.book, at_us)
         for fact in found:
             if isinstance(fact, Outage) and fact.end_us is None:
                 desk.down(watches[fact.service], fact.id, fact.start_us)

@@ -28,8 +28,8 @@ class OpenOutage:
 class Watch:
     """What was found of a service up to `settled_us`. Never corrected afterwards: corrections are the ledger's.
 
-    Since when it is UP, since when some checks fail and it is not DOWN, since when it is UP and none does; None where
-    that is not so.
+    Since when it is UP, since when some checks fail and it is not DOWN, since when it is UP and none does, since
+    when it is UNKNOWN; None where that is not so.
 
     Time is counted up to `counted_us`, which is later where the clock was put back: that time is judged anew, so that
     its outages are told, and counted once.
@@ -41,6 +41,7 @@ class Watch:
     up_since_us: int | None = None
     failing_since_us: int | None = None
     clean_since_us: int | None = None
+    unknown_since_us: int | None = None
     outages: int = 0
     observed_us: int = 0
     unknown_us: int = 0
@@ -80,7 +81,10 @@ class Watch:
         for span in judge(lists, evidence, Span(self.settled_us, until_us)):
             facts += self._edge(span, at_us)
             self._note(span)
-            if _watched(lists, span):
+            watched = _watched(lists, span)
+            unknown = watched and span.verdict is Verdict.UNKNOWN
+            self.unknown_since_us = _since(self.unknown_since_us, span, holds=unknown)
+            if watched:
                 self._count(span, excluded)
         self.settled_us = until_us
         return facts
@@ -106,6 +110,7 @@ class Watch:
             "up_since_us": self.up_since_us,
             "failing_since_us": self.failing_since_us,
             "clean_since_us": self.clean_since_us,
+            "unknown_since_us": self.unknown_since_us,
             "outages": self.outages,
             "observed_us": self.observed_us,
             "unknown_us": self.unknown_us,
@@ -124,6 +129,7 @@ class Watch:
             document.get("up_since_us"),  # what an earlier version kept says nothing of these
             document.get("failing_since_us"),
             document.get("clean_since_us"),
+            document.get("unknown_since_us"),
             document["outages"],
             document["observed_us"],
             document["unknown_us"],

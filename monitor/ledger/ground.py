@@ -83,7 +83,7 @@ def ground_now(record: Record, basis: Basis, month: Month, partner: str, service
 def contract_zone(record: Record, partner: str, service: str) -> str | None:
     """The zone of the contract under which a partner has a service; None without terms."""
     agreements = record.agreements
-    contracts = {s.contract for s in agreements.subscriptions if (s.partner, s.service) == (partner, service)}
+    contracts = {s.contract for s in agreements.subscribed(partner, service)}
     zones = [terms.zone for terms in agreements.terms if terms.contract in contracts]
     return zones[-1] if zones else None
 

@@ -132,7 +132,7 @@ class Counter:
         return excluded_for(self.book, partner, service, notice_us)[0]
 
     def _newest(self, partner: str, service: str) -> Terms:
-        contracts = {s.contract for s in self.agreements.subscriptions if (s.partner, s.service) == (partner, service)}
+        contracts = {s.contract for s in self.agreements.subscribed(partner, service)}
         known = [terms for terms in self.agreements.terms if terms.contract in contracts]
         return known[-1] if known else Terms(contract="", effective_from_us=0)
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
+from bisect import bisect_left, bisect_right
 from collections.abc import Callable, Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import tzinfo
+from operator import attrgetter
 from typing import Any
 
 from monitor.core.availability import account
@@ -13,7 +14,7 @@ from monitor.core.calendar import Month, claim_deadline_us, deadline_from_us
 from monitor.core.check import CheckList, list_in_force
 from monitor.core.exclusion import excluded_for
 from monitor.core.fact import Adjudication, Annulment, ChecksAdopted, Exclusion, Ruling
-from monitor.core.instant import format_instant
+from monitor.core.instant import DAY_US, format_instant
 from monitor.core.month import Claims, Figures, Status, claim_status
 from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
@@ -24,11 +25,17 @@ from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
 from monitor.ledger.incidents_view import contractual
+from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
 
 # (statements made, statements to be made)
 Progress = Callable[[int, int], None]
+RECENT_US = 63 * DAY_US
+"""As far back as the month before this one can begin, in any zone."""
+
+_start_us, _end_us = attrgetter("start_us"), attrgetter("end_us")
+
 Evidence = Mapping[SourceKey, Sequence[OutcomeSpan]]
 
 
@@ -49,14 +56,17 @@ class Statement:
 class Months:
     """The months of a ledger as it stands at `now_us`. Sweeps are made once a service and month.
 
-    `recorded` reads the decisions: whole each time, or by a RecordKeeper.
+    `recorded` reads the decisions: whole each time, or by a RecordKeeper. With a FigureKeeper the evidence of a service
+    is read once for all that is asked of its last months, and what did not change is not computed again.
     """
 
     reader: Reader
     basis: Basis
     now_us: int
     recorded: Callable[[Reader, Agreements], Record] = read_record
+    figures_kept: FigureKeeper | None = None
     record: Record = field(init=False)
+    _recent: dict[str, Evidence] = field(init=False, default_factory=dict)
     _swept: dict[tuple[str, Span, int | None, int], tuple[Evidence, list[VerdictSpan]]] = field(
         init=False,
         default_factory=dict,
@@ -112,8 +122,16 @@ class Months:
 
     def figures(self, month: Month, partner: str, service: str) -> Figures | None:
         """The figures of a month in its newest version; None outside a subscription or without terms."""
+        version = len(self.record.closes(partner, service, str(month)))
+        if version and self.figures_kept is not None:
+            known = self.figures_kept.closed(partner, service, str(month), version)
+            if known is not None:
+                return known
         ground = self.ground(month, partner, service)
-        return None if ground is None else self.figures_of(ground)
+        figures = None if ground is None else self.figures_of(ground)
+        if version and self.figures_kept is not None and figures is not None:
+            self.figures_kept.close(figures, version)
+        return figures
 
     def figures_of(self, ground: Ground) -> Figures:
         """The figures of a ground."""
@@ -137,6 +155,15 @@ class Months:
         """The evidence of a service in a period, and its verdicts up to now."""
         return self._swept_once(service, period, None, self.record)
 
+    def spans(self, service: str, within: Span) -> Evidence:
+        """Derived outcome spans that overlap the span (unclipped), by source, by start."""
+        recent = Span(self.now_us - RECENT_US, self.now_us + 1)
+        if self.figures_kept is None or within.start_us < recent.start_us or within.end_us > recent.end_us:
+            return self.reader.spans(service, within)
+        if service not in self._recent:
+            self._recent[service] = self.reader.spans(service, recent)
+        return _overlapping(self._recent[service], within)
+
     def _sweep_of(self, ground: Ground) -> tuple[Evidence, list[VerdictSpan]]:
         return self._swept_once(ground.service, ground.period, ground.arrival, ground.record)
 
@@ -152,10 +179,14 @@ class Months:
             until = Span(period.start_us, max(period.start_us, min(period.end_us, self.now_us)))
             lists = record.lists.get(service, [])
             if arrival is None or not self._changed_since(service, period, arrival, record):
-                evidence: Evidence = self.reader.spans(service, until)
+                evidence = self.spans(service, until)
             else:
                 evidence = self._known_then(service, until, arrival, record)
-            self._swept[key] = (evidence, judge(lists, evidence, until))
+            if self.figures_kept is None or arrival is not None:
+                verdicts = judge(lists, evidence, until)
+            else:
+                verdicts = self.figures_kept.verdicts(service, period, lists, evidence, until)
+            self._swept[key] = (evidence, verdicts)
         return self._swept[key]
 
     def _changed_since(self, service: str, period: Span, arrival: int, record: Record) -> bool:
@@ -278,6 +309,20 @@ class Months:
         # Where the runs have gone, the one that a failing piece began with was kept.
         kept = next((piece.first for piece in self.reader.kept(source, within) if piece.first is not None), None)
         return min(filter(None, (run, kept)), key=lambda found: found.start_us, default=None)
+
+
+def _overlapping(evidence: Evidence, within: Span) -> Evidence:
+    """The part of wider evidence that overlaps a span: what a reader gives for it."""
+    found: dict[SourceKey, Sequence[OutcomeSpan]] = {}
+    if within.end_us <= within.start_us:
+        return found
+    for source, spans in evidence.items():
+        # Spans of a source are disjoint and in order, so their ends are in order too.
+        first = bisect_right(spans, within.start_us, key=_end_us)
+        last = bisect_left(spans, within.end_us, key=_start_us)
+        if first < last:
+            found[source] = spans[first:last]
+    return found
 
 
 def _failing_at(evidence: Evidence, at_us: int, checks: Container[str]) -> Iterable[tuple[Span, SourceKey]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 from monitor.core.calendar import Month, month_of
@@ -76,23 +77,30 @@ def standings(months: Months, services: tuple[str, ...] | None = None) -> tuple[
     record = months.record
     known = {*record.lists, *(service for _partner, service in record.agreements.pairs())}
     book = IncidentBook.of(record.entries)
+    partners: dict[str, list[str]] = {}
+    for partner, of in record.agreements.pairs():
+        partners.setdefault(of, []).append(partner)
+    names = dict(record.agreements.service_names)
     return tuple(
-        _standing_of(months, book, service) for service in sorted(known) if services is None or service in services
+        _standing_of(months, book, service, names.get(service, service), partners.get(service, []))
+        for service in sorted(known)
+        if services is None or service in services
     )
 
 
-def _standing_of(months: Months, book: IncidentBook, service: str) -> ServiceStanding:
+def _standing_of(
+    months: Months, book: IncidentBook, service: str, name: str, partners: Sequence[str]
+) -> ServiceStanding:
     record, now_us = months.record, months.now_us
     lists = record.lists.get(service, [])
-    evidence = months.reader.spans(service, Span(now_us, now_us + 1))
+    evidence = months.spans(service, Span(now_us, now_us + 1))
     now = standing(lists, evidence, now_us)
-    partners = [partner for partner, of in record.agreements.pairs() if of == service]
     figures = [(partner, month) for partner in partners for month in [_month_now(months, partner, service)] if month]
     current = [months.figures(month, partner, service) for partner, month in figures]
     previous = [months.figures(month.previous(), partner, service) for partner, month in figures]
     return ServiceStanding(
         service=service,
-        name=record.agreements.service_name(service),
+        name=name,
         at_us=now_us,
         standing=now,
         checks=list_in_force(lists, now_us),
@@ -130,7 +138,7 @@ def _outage_start(months: Months, service: str) -> int:
     reach_us = DAY_US
     while True:
         within = Span(now_us - reach_us, now_us + 1)
-        last: VerdictSpan = merged(judge(lists, months.reader.spans(service, within), within))[-1]
+        last: VerdictSpan = merged(judge(lists, months.spans(service, within), within))[-1]
         if last.start_us > within.start_us or reach_us >= LOOK_BACK_US:
             return last.start_us
         reach_us *= 2

@@ -17,5 +17,5 @@ class LogChannel:
     async def deliver(self, message: Message) -> Receipt:
         """Log the message."""
         said = {name: value for name, value in message.payload.items() if value not in (None, [], "")}
-        _log.warning("message", key=message.key, kind=message.kind, to=message.to, said=said)
+        _log.warning("message", key=message.key, kind=message.kind, to=message.to, subject=message.subject, said=said)
         return Receipt(text="logged")

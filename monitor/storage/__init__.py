@@ -65,6 +65,14 @@ class OutboxRow:
     at_us: int
 
 
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """How many messages wait for a channel, and since when the oldest does."""
+
+    count: int
+    oldest_us: int
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SealedSegment:
     """A segment as a store keeps it: sealed by entry `seq` (None: by the unit's own `sealed` fact of its hour).
@@ -286,8 +294,11 @@ class Reader(Protocol):
     def mark(self, name: str) -> Any:  # noqa: ANN401 - a JSON document
         """The named document, None if there is none."""
 
-    def outbox(self, limit: int) -> list[OutboxRow]:
-        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
+    def outbox(self, limit: int, *, channel: str | None = None) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered (by one channel), in the order in which they were queued."""
+
+    def outbox_waiting(self) -> dict[str, Waiting]:
+        """What waits, by channel: a channel with nothing has no place."""
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""

@@ -19,7 +19,7 @@ from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, State
 from monitor.core.segment import Arrived, Piece, Segment, SegmentError, hour_of, read_pieces, root_of
 from monitor.core.span import Span
 from monitor.core.wire import FactError
-from monitor.storage import Acknowledged, Counts, OutboxRow, SealedSegment, StoredRun, StoreError
+from monitor.storage import Acknowledged, Counts, OutboxRow, SealedSegment, StoredRun, StoreError, Waiting
 from monitor.storage.checksum import wrong_rows
 from monitor.storage.cold import (
     COLD,
@@ -544,13 +544,20 @@ class SqlReader:
         row = self._row(select(MARKS.c.value).where(MARKS.c.name == name))
         return None if row is None else orjson.loads(row["value"])
 
-    def outbox(self, limit: int) -> list[OutboxRow]:
-        """Up to `limit` messages that wait to be delivered, in the order in which they were queued."""
-        columns = (OUTBOX.c.key, OUTBOX.c.channel, OUTBOX.c.kind, OUTBOX.c.payload, OUTBOX.c.at_us)
+    def outbox(self, limit: int, *, channel: str | None = None) -> list[OutboxRow]:
+        """Up to `limit` messages that wait to be delivered (by one channel), in the order in which they were queued."""
+        query = select(OUTBOX.c.key, OUTBOX.c.channel, OUTBOX.c.kind, OUTBOX.c.payload, OUTBOX.c.at_us)
+        if channel is not None:
+            query = query.where(OUTBOX.c.channel == channel)
         return [
-            OutboxRow(key=key, channel=channel, kind=kind, payload=orjson.loads(payload), at_us=at_us)
-            for key, channel, kind, payload, at_us in self._tuples(select(*columns).order_by(OUTBOX.c.id).limit(limit))
+            OutboxRow(key=key, channel=name, kind=kind, payload=orjson.loads(payload), at_us=at_us)
+            for key, name, kind, payload, at_us in self._tuples(query.order_by(OUTBOX.c.id).limit(limit))
         ]
+
+    def outbox_waiting(self) -> dict[str, Waiting]:
+        """What waits, by channel: a channel with nothing has no place."""
+        query = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
+        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(query)}
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""

@@ -379,6 +379,29 @@ INCIDENT_RESOLUTION_SECONDS = Family(
     "sla_incident_resolution_seconds", HISTOGRAM, ("priority",), "Time from opening to resolution."
 )
 
+# Notifications
+
+SUPPRESSED_REASONS = ("damped", "maintenance", "acknowledged")
+NOTIFICATIONS_TOTAL = Family("sla_notifications_total", COUNTER, ("channel", "kind"), "Notifications attempted.")
+NOTIFICATION_FAILURES_TOTAL = Family(
+    "sla_notification_failures_total", COUNTER, ("channel",), "Notification attempts that failed after retries."
+)
+NOTIFICATIONS_SUPPRESSED_TOTAL = Family(
+    "sla_notifications_suppressed_total", COUNTER, ("reason",), "Notifications withheld, by reason."
+)
+NOTIFICATION_QUEUE_LENGTH = Family(
+    "sla_notification_queue_length", GAUGE, ("channel",), "Notifications waiting to be delivered."
+)
+NOTIFICATION_LAST_SUCCESS_TIMESTAMP_SECONDS = Family(
+    "sla_notification_last_success_timestamp_seconds",
+    GAUGE,
+    ("channel",),
+    "Unix time of the most recent successful delivery, 0 if there was none.",
+)
+NOTIFICATION_DURATION_SECONDS = Family(
+    "sla_notification_duration_seconds", HISTOGRAM, ("channel",), "Delivery time including retries."
+)
+
 # The daemon itself
 
 BUILD_INFO = Family(

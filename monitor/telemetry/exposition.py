@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from concurrent.futures import Executor
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
-from prometheus_client.metrics_core import Metric
 from prometheus_client.registry import Collector
 
 from monitor.telemetry.families import families
+from monitor.telemetry.rendering import Format, Renderer
 from monitor.telemetry.snapshot import Snapshot
 
 KEPT_NS = 1_000_000_000
+
+# The scheme that would double every underscore. Our names need none, so that the plainest one is as true an answer.
+_NO_DOTS = ("escaping=dots", "escaping=underscores")
 
 Rendered = tuple[bytes, str]
 
@@ -34,49 +37,37 @@ class Exposition:
         expose_money: bool = False,
         executor: Executor | None = None,
     ) -> None:
+        self._snapshot = snapshot
         self._now_ns = now_ns
+        self._expose_money = expose_money
         self._executor = executor
-        self._kept: dict[str, tuple[int, Rendered]] = {}
+        self._kept: dict[Format, tuple[int, bytes]] = {}
         self._one_at_a_time = asyncio.Lock()
-        self._collector = _Collector(snapshot, expose_money=expose_money)
-        self._registry = CollectorRegistry()
-        self._registry.register(self._collector)
+        self._renderer = Renderer()
+        self._rendering_us = 0
+        # What the process says of itself: a few series, for which prometheus_client has the collectors.
+        self._standard = CollectorRegistry()
         for standard in (ProcessCollector, PlatformCollector, GCCollector):
-            standard(registry=self._registry)
+            standard(registry=self._standard)
 
     async def render(self, accept: str) -> Rendered:
         """The exposition in the format the `Accept` header asks for, and its content type."""
-        _encode, content_type = choose_encoder(accept)
+        encode, content_type = choose_encoder(accept.replace(*_NO_DOTS))
+        format_ = Format.OPENMETRICS if content_type.startswith(Format.OPENMETRICS.value) else Format.TEXT
         async with self._one_at_a_time:
-            kept = self._kept.get(content_type)
-            if kept is not None and self._now_ns() - kept[0] < KEPT_NS:
-                return kept[1]
-            loop = asyncio.get_running_loop()
-            rendered = await loop.run_in_executor(self._executor, self._render, accept)
-            # Only what is fresh is kept, so the formats a client can ask for do not pile up.
-            now_ns = self._now_ns()
-            self._kept = {name: kept for name, kept in self._kept.items() if now_ns - kept[0] < KEPT_NS}
-            self._kept[content_type] = (now_ns, rendered)
-            return rendered
+            kept = self._kept.get(format_)
+            if kept is None or self._now_ns() - kept[0] >= KEPT_NS:
+                loop = asyncio.get_running_loop()
+                body = await loop.run_in_executor(self._executor, self._render, format_, encode)
+                now_ns = self._now_ns()
+                # What nobody asked for within a second goes: a page may be many megabytes.
+                self._kept = {name: page for name, page in self._kept.items() if now_ns - page[0] < KEPT_NS}
+                kept = self._kept[format_] = (now_ns, body)
+            return kept[1], content_type
 
-    def _render(self, accept: str) -> Rendered:
-        encode, content_type = choose_encoder(accept)
+    def _render(self, format_: Format, encode: Callable[[Collector], bytes]) -> bytes:
         began_ns = self._now_ns()
-        body = encode(self._registry)
-        self._collector.rendering_us = (self._now_ns() - began_ns) // 1000
-        return body, content_type
-
-
-class _Collector(Collector):
-    def __init__(self, snapshot: Callable[[], Snapshot], *, expose_money: bool) -> None:
-        self._snapshot = snapshot
-        self._expose_money = expose_money
-        self.rendering_us = 0
-
-    def describe(self) -> list[Metric]:
-        """Nothing: registering must not take a snapshot."""
-        return []
-
-    def collect(self) -> Iterator[Metric]:
-        """The families of a fresh snapshot."""
-        return families(self._snapshot(), expose_money=self._expose_money, rendering_us=self.rendering_us)
+        shown = families(self._snapshot(), expose_money=self._expose_money, rendering_us=self._rendering_us)
+        body = self._renderer.render(shown, format_, and_then=encode(self._standard))
+        self._rendering_us = (self._now_ns() - began_ns) // 1000
+        return body

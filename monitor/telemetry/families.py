@@ -10,35 +10,29 @@ import math
 from collections.abc import Iterable, Iterator, Mapping
 from fractions import Fraction
 
-from prometheus_client.metrics_core import (
-    CounterMetricFamily,
-    GaugeMetricFamily,
-    HistogramMetricFamily,
-    Metric,
-)
-
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Run
 from monitor.telemetry import catalogue as names
 from monitor.telemetry.catalogue import Family
+from monitor.telemetry.rendering import Labels, Metric, Rows, Tallies
 from monitor.telemetry.snapshot import (
+    NOTIFICATION_BOUNDS_US,
     AgreementSample,
     CheckSample,
     CheckTotals,
     DaemonSample,
+    Histogram,
     IncidentsSample,
     LedgerSample,
     LocationSample,
     MonthSample,
+    NotificationsSample,
     PeriodSample,
     ServiceSample,
     Snapshot,
     StatementSample,
     Tally,
 )
-
-Labels = tuple[str, ...]
-Rows = Iterable[tuple[Labels, float]]
 
 _ONE = 1.0
 
@@ -59,6 +53,8 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
         yield from _of_ledger(snapshot.ledger)
     if snapshot.incidents is not None:
         yield from _of_incidents(snapshot.incidents, [service.service for service in snapshot.services])
+    if snapshot.notifications is not None:
+        yield from _of_notifications(snapshot.notifications)
     yield from _of_daemon(snapshot.daemon)
     yield _gauge(names.METRICS_COLLECTION_DURATION_SECONDS, [((), _seconds(rendering_us))])
 
@@ -301,6 +297,25 @@ def _of_incidents(incidents: IncidentsSample, services: list[str]) -> Iterator[M
         yield _histogram(family, (((priority,), tally) for priority, tally in tallies.items()))
 
 
+def _of_notifications(notifications: NotificationsSample) -> Iterator[Metric]:
+    channels = notifications.channels
+    attempted = {(c.channel, kind): count for c in channels for kind, count in c.attempted.items()}
+    kinds = [(c.channel, kind) for c in channels for kind in c.kinds]
+    yield _counter(names.NOTIFICATIONS_TOTAL, _declared(kinds, attempted))
+    yield _counter(names.NOTIFICATION_FAILURES_TOTAL, (((c.channel,), float(c.failures)) for c in channels))
+    held = dict.fromkeys(names.SUPPRESSED_REASONS, 0) | dict(notifications.suppressed)
+    yield _counter(names.NOTIFICATIONS_SUPPRESSED_TOTAL, (((reason,), float(n)) for reason, n in held.items()))
+    yield _gauge(names.NOTIFICATION_QUEUE_LENGTH, (((c.channel,), float(c.waiting)) for c in channels))
+    yield _gauge(
+        names.NOTIFICATION_LAST_SUCCESS_TIMESTAMP_SECONDS,
+        (((c.channel,), _seconds(c.last_success_us)) for c in channels),
+    )
+    yield _histogram(
+        names.NOTIFICATION_DURATION_SECONDS,
+        (((c.channel,), c.durations or Histogram(NOTIFICATION_BOUNDS_US).tally()) for c in channels),
+    )
+
+
 def _declared(known: Iterable[tuple[str, str]], counted: Mapping[tuple[str, str], int]) -> Rows:
     """Every known combination at zero, and what was counted."""
     counts = dict.fromkeys(known, 0) | dict(counted)
@@ -375,32 +390,14 @@ def _seconds(value_us: int | Fraction) -> float:
 
 def _gauge(family: Family, rows: Rows) -> Metric:
     assert family.type == names.GAUGE, family.name
-    metric = GaugeMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows:
-        metric.add_metric(labels, value)
-    return metric
+    return Metric(family, rows)
 
 
 def _counter(family: Family, rows: Rows) -> Metric:
     assert family.type == names.COUNTER, family.name
-    metric = CounterMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, value in rows:
-        metric.add_metric(labels, value)
-    return metric
+    return Metric(family, rows)
 
 
-def _histogram(family: Family, rows: Iterable[tuple[Labels, Tally]]) -> Metric:
+def _histogram(family: Family, tallies: Tallies) -> Metric:
     assert family.type == names.HISTOGRAM, family.name
-    metric = HistogramMetricFamily(family.name, family.help, labels=family.labels)
-    for labels, tally in rows:
-        cumulative: list[tuple[str, float]] = []
-        seen = 0
-        for bound, count in zip((*map(_bound, tally.bounds_us), "+Inf"), tally.counts, strict=True):
-            seen += count
-            cumulative.append((bound, seen))
-        metric.add_metric(labels, cumulative, _seconds(tally.sum_us))
-    return metric
-
-
-def _bound(bound_us: int) -> str:
-    return repr(bound_us / SECOND_US)
+    return Metric(family, tallies=tallies)

@@ -19,6 +19,7 @@ _MS_US = 1000
 # Few on purpose: every bucket is a series for every check.
 DURATION_BOUNDS_US = tuple(ms * _MS_US for ms in (5, 10, 25, 50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000))
 INCIDENT_BOUNDS_US = tuple(minutes * MINUTE_US for minutes in (5, 15, 30, 60, 120, 240, 480, 1440, 4320, 10_080))
+NOTIFICATION_BOUNDS_US = tuple(ms * _MS_US for ms in (50, 100, 250, 500, 1000, 2500, 5000, 10_000, 30_000, 60_000))
 LAG_BOUNDS_US = (500, 1000, 2000, 5000, 10_000, 50_000, 100_000, 500_000, SECOND_US, 5 * SECOND_US)
 
 
@@ -217,6 +218,30 @@ class IncidentsSample:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelSample:
+    """A channel: deliveries attempted by kind, those that failed after their retries, what waits, how long they take.
+
+    `kinds` are those that are declared at zero.
+    """
+
+    channel: str
+    kinds: tuple[str, ...] = ()
+    attempted: Mapping[str, int] = field(default_factory=dict)
+    failures: int = 0
+    waiting: int = 0
+    last_success_us: int = 0
+    durations: Tally | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NotificationsSample:
+    """What became of messages, over restarts. `suppressed` counts those held back, by reason."""
+
+    channels: tuple[ChannelSample, ...] = ()
+    suppressed: Mapping[str, int] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class LedgerSample:
     """The record: how many entries of each type, failed appends, the newest durable entry, whether the last
     verification found it sound and when that was, and how many entries the newest checkpoint covers.
@@ -264,3 +289,4 @@ class Snapshot:
     agreements: tuple[AgreementSample, ...] = ()
     periods: tuple[PeriodSample, ...] = ()
     incidents: IncidentsSample | None = None
+    notifications: NotificationsSample | None = None

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from fractions import Fraction
+from typing import NamedTuple
 
 from monitor.core.calendar import Month
 from monitor.core.fact import ExclusionReason
 from monitor.core.instant import parse_instant
 from monitor.core.month import ClaimStatus, Figures
 from monitor.core.span import Span, intersect, measure_us, subtract
-from monitor.core.terms import HUNDRED, percent_text
+from monitor.core.terms import HUNDRED, Terms, percent_text
 from monitor.core.verdict import Rule
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding, WindowStanding
@@ -76,17 +77,34 @@ def _statement(months: Months, partner: str, service: str, month: str) -> Statem
 
 def agreement_samples(standings: Sequence[ServiceStanding]) -> tuple[AgreementSample, ...]:
     """What each partner was promised, by the terms of the running month."""
+    promised: dict[int, _Promised] = {}
+    for figures, period in _figures(standings):
+        if period == "current" and id(figures.terms) not in promised:
+            promised[id(figures.terms)] = _promised(figures.terms)
     return tuple(
         AgreementSample(
             partner=figures.partner,
             service=figures.service,
             contract=figures.terms.contract,
             currency=figures.subscription.fee.currency,
-            objective=None if figures.terms.objective is None else figures.terms.objective / HUNDRED,
-            tiers=tuple((percent_text(tier.credit), tier.below / HUNDRED) for tier in figures.terms.tiers),
+            objective=promised[id(figures.terms)].objective,
+            tiers=promised[id(figures.terms)].tiers,
         )
         for figures, period in _figures(standings)
         if period == "current"
+    )
+
+
+class _Promised(NamedTuple):
+    objective: Fraction | None
+    tiers: tuple[tuple[str, Fraction], ...]
+
+
+def _promised(terms: Terms) -> _Promised:
+    """Terms as shares of 1: the same for a thousand subscriptions to one contract."""
+    return _Promised(
+        objective=None if terms.objective is None else terms.objective / HUNDRED,
+        tiers=tuple((percent_text(tier.credit), tier.below / HUNDRED) for tier in terms.tiers),
     )
 
 
@@ -140,9 +158,10 @@ def _window(windows: Sequence[WindowStanding]) -> Span | None:
 
 
 def _month(months: Months, figures: Figures, period: str) -> MonthSample:
-    account, terms = figures.account, figures.terms
+    account, terms, credit = figures.account, figures.terms, figures.credit
     budget_us = None if terms.objective is None else (1 - terms.objective / HUNDRED) * account.total_us
-    claim_open, deadline_us = _claim(months, figures)
+    # Without a credit there is nothing to claim; with one, the statement says whether it still can be.
+    claim_open, deadline_us = _claim(months, figures) if credit.percent else (False, None)
     return MonthSample(
         partner=figures.partner,
         service=figures.service,
@@ -154,11 +173,11 @@ def _month(months: Months, figures: Figures, period: str) -> MonthSample:
         excluded_us=_excluded(figures),
         unknown_us=account.unknown_us,
         outages=sum(1 for outage in account.outages if outage.counted_us),
-        credit=Fraction(figures.credit.percent) / HUNDRED,
+        credit=Fraction(credit.percent) / HUNDRED,
         budget_us=budget_us,
         budget_left_us=None if budget_us is None else budget_us - account.down_us,
-        credit_amount=figures.credit.amount,
-        fee=figures.credit.fee.amount,
+        credit_amount=credit.amount,
+        fee=credit.fee.amount,
         claim_deadline_us=deadline_us,
         claim_open=claim_open,
         finalized=bool(months.record.closes(figures.partner, figures.service, str(figures.month))),
@@ -184,10 +203,8 @@ def _excluded(figures: Figures) -> dict[str, int]:
     return found
 
 
-def _claim(months: Months, figures: Figures) -> tuple[bool, int | None]:
-    """Whether a claim can still be filed, and its deadline (None where there is nothing to claim), by the statement."""
-    if not figures.credit.percent:
-        return False, None
+def _claim(months: Months, figures: Figures) -> tuple[bool, int]:
+    """Whether a claim can still be filed, and its deadline, by the statement."""
     (statement,) = months.statements(figures.month, figures.partner, figures.service)
     claim = statement.document["claim"]
     return claim["status"] == ClaimStatus.OPEN, parse_instant(claim["deadline"])

@@ -87,6 +87,7 @@ FORBIDDEN = [
     planted("probes/tcp.py", "import nats", "door-nats"),
     planted("monitor/core/chain.py", "from cryptography.hazmat import primitives", "door-cryptography"),
     planted("monitor/notify/webhook.py", "import tenacity", "door-tenacity"),
+    planted("monitor/web/pages.py", "import bcrypt", "door-bcrypt"),
     planted("monitor/web/__init__.py", "import prometheus_client", "door-prometheus"),
     *(
         planted("monitor/core/span.py", f"import {library}", "pure", *doors)

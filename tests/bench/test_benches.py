@@ -22,7 +22,15 @@ def test_fidelity_ends_in_one_json_object(project_root: Path) -> None:
     assert said["figures"]["idle"]["engine_p50_ms"] > 0
 
 
-@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity"])
+def test_metrics_compares_the_same_bytes_and_ends_in_one_json_object(project_root: Path) -> None:
+    command = [sys.executable, "-m", "bench.metrics", "--only", "rendering", "--rounds", "2", "--series", "500"]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True, timeout=100)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert {"bench", "figures", "peers"} <= set(said)
+    assert said["figures"]["rendering"]["series"] >= 500
+
+
+@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity", "metrics"])
 def test_each_bench_loads_and_says_how_it_is_called(name: str) -> None:
     module = importlib.import_module(f"bench.{name}")
     assert f"python -m bench.{name}" in (module.__doc__ or "")

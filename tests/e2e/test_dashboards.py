@@ -26,15 +26,10 @@ import yaml
 from monitor.config import load, shipped
 from monitor.telemetry import catalogue
 from tests.e2e.conftest import PATIENCE_S, Cli, Sample, daemon_in, eventually, fetch, is_scraped, started
-from tests.rules.test_rules import NOT_EXPORTED_YET
 
 ROOT = Path(__file__).parents[2]
 DASHBOARDS = sorted((shipped("grafana") / "dashboards").glob("*.json"))
 VARIABLES = ["datasource", "job", "instance", "sla_service", "partner"]
-WITHOUT_DATA = NOT_EXPORTED_YET | {
-    # Families of the catalogue that come with the parts that fill them.
-    "sla_notifications_total",
-}
 
 
 def board(path: Path) -> dict[str, Any]:
@@ -90,18 +85,11 @@ def test_queries_ask_for_known_names(path: Path) -> None:
     known = {family.name for family in families}
     known |= {f"{family.name}_bucket" for family in families if family.type == catalogue.HISTOGRAM}
     records = yaml.safe_load((shipped("prometheus") / "sla-records.yml").read_text())["groups"][0]["rules"]
-    known |= {rule["record"] for rule in records} | WITHOUT_DATA
+    known |= {rule["record"] for rule in records}
     for where, expression in queries(path):
         bare = re.sub(r'"[^"]*"|\b(?:on|by|without) \([^)]*\)', "", expression)
         asked = set(re.findall(r"\bsla_[a-z0-9_:]+", bare)) - {"sla_service"}
         assert asked <= known, where
-
-
-def test_what_has_no_data_yet_is_not_in_the_catalogue() -> None:
-    families = {family.name for family in vars(catalogue).values() if isinstance(family, catalogue.Family)}
-    assert not {name.removesuffix("_bucket") for name in WITHOUT_DATA} & families, (
-        "shrink WITHOUT_DATA as families come"
-    )
 
 
 def test_provisioning_and_compose_name_what_is_there() -> None:
@@ -202,8 +190,7 @@ def test_every_query_returns_data(cli: Cli, sample: Sample, prometheus: str) -> 
             for path in DASHBOARDS
             for where, expression in queries(path)
             # Nobody is in a window here, and the condition is the point of the query.
-            if where.split(": ")[1] != "annotation Maintenance"
-            and not any(name in expression for name in WITHOUT_DATA | NOT_HERE)
+            if where.split(": ")[1] != "annotation Maintenance" and not any(name in expression for name in NOT_HERE)
         }
         assert len(wanting) > 50
 

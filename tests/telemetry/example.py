@@ -10,6 +10,7 @@ from monitor.telemetry.snapshot import (
     DURATION_BOUNDS_US,
     LAG_BOUNDS_US,
     AgreementSample,
+    ChannelSample,
     CheckSample,
     CheckTotals,
     DaemonSample,
@@ -19,6 +20,7 @@ from monitor.telemetry.snapshot import (
     LedgerSample,
     LocationSample,
     MonthSample,
+    NotificationsSample,
     PeriodSample,
     ServiceSample,
     ServiceTotals,
@@ -184,5 +186,19 @@ def snapshot() -> Snapshot:
             escalations={("P2", "resolution"): 1},
             response={"P1": tally(250_000).tally()},
             resolution={"P1": tally(250_000).tally()},
+        ),
+        notifications=NotificationsSample(
+            channels=(
+                ChannelSample(
+                    channel="mail",
+                    kinds=("down", "recovered"),
+                    attempted={"down": 2},
+                    failures=1,
+                    waiting=3,
+                    last_success_us=START_US,
+                    durations=tally(250_000).tally(),
+                ),
+            ),
+            suppressed={"damped": 1},
         ),
     )

@@ -7,16 +7,19 @@ import base64
 import hashlib
 import json
 import re
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Iterator, Mapping
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import aiohttp
 import pytest
 
 from monitor.storage import StoreError
-from monitor.web import pages
-from monitor.web.pages import Handed, Listening, listen
+from monitor.web import pages, public
+from monitor.web.pages import Listening, listen
+from monitor.web.public import Handed
+from tests.web.desk import LedgerDesk, empty_desk
 
 STATUS: dict[str, Any] = {
     "at": "2026-04-01T00:00:00+00:00",
@@ -80,8 +83,15 @@ def daemon() -> _Daemon:
 
 
 @pytest.fixture
-async def served(daemon: _Daemon) -> AsyncIterator[Listening]:
-    listening = await listen(daemon.handed(), "127.0.0.1", 0)
+def desk(tmp_path: Path) -> Iterator[LedgerDesk]:
+    found = empty_desk(tmp_path)
+    yield found
+    found.store.close()
+
+
+@pytest.fixture
+async def served(daemon: _Daemon, desk: LedgerDesk) -> AsyncIterator[Listening]:
+    listening = await listen(daemon.handed(), desk, "127.0.0.1", 0)
     yield listening
     await listening.stop()
 
@@ -150,6 +160,18 @@ async def test_status_and_metrics_are_what_was_handed(http: aiohttp.ClientSessio
         assert await answer.text() == "# accept text/x\n"
 
 
+async def test_a_page_sent_in_pieces_arrives_whole(
+    http: aiohttp.ClientSession, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(public, "PIECE_BYTES", 4)
+    text = "# accept text/x, text/y\n"
+    async with http.get("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert await answer.text() == text
+        assert int(answer.headers["Content-Length"]) == len(text)
+    async with http.head("/metrics", headers={"Accept": "text/x, text/y"}) as answer:
+        assert (answer.status, int(answer.headers["Content-Length"])) == (200, len(text))
+
+
 async def test_what_is_not_there_is_a_problem_document(http: aiohttp.ClientSession) -> None:
     async with http.get("/api/v1/nothing") as answer:
         assert (answer.status, answer.content_type) == (404, "application/problem+json")
@@ -209,14 +231,16 @@ async def test_oversized_and_garbled_requests_are_refused(served: Listening, req
     assert b"200 OK" in await _raw(served, b"GET /-/healthy HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")
 
 
-async def test_a_taken_port_is_an_error_and_leaves_nothing(daemon: _Daemon, served: Listening) -> None:
+async def test_a_taken_port_is_an_error_and_leaves_nothing(
+    daemon: _Daemon, desk: LedgerDesk, served: Listening
+) -> None:
     with pytest.raises(OSError, match=rf"listen on 127.0.0.1:{served.port}: Address already in use \(web.listen"):
-        await listen(daemon.handed(), "127.0.0.1", served.port)
+        await listen(daemon.handed(), desk, "127.0.0.1", served.port)
 
 
-async def test_the_url_of_an_ipv6_address_has_brackets(daemon: _Daemon) -> None:
+async def test_the_url_of_an_ipv6_address_has_brackets(daemon: _Daemon, desk: LedgerDesk) -> None:
     try:
-        listening = await listen(daemon.handed(), "::1", 0)
+        listening = await listen(daemon.handed(), desk, "::1", 0)
     except OSError:
         pytest.skip("no IPv6 loopback on this machine")
     try:
@@ -232,13 +256,13 @@ async def test_problem_bodies_parse(http: aiohttp.ClientSession) -> None:
         "type": "about:blank",
         "title": "Not Found",
         "status": 404,
-        "detail": "there is no such page; / lists those there are",
+        "detail": "there is no such page; /api/v1/openapi.json lists those there are",
     }
 
 
-async def test_the_checkpoint_is_text_and_stands_on_the_page(daemon: _Daemon) -> None:
+async def test_the_checkpoint_is_text_and_stands_on_the_page(daemon: _Daemon, desk: LedgerDesk) -> None:
     handed = replace(daemon.handed(), checkpoint=lambda: "jaga/test\n1\n<root>\n")
-    listening = await listen(handed, "127.0.0.1", 0)
+    listening = await listen(handed, desk, "127.0.0.1", 0)
     async with aiohttp.ClientSession(listening.url) as session:
         async with session.get("/api/v1/checkpoint") as answer:
             assert (answer.status, answer.content_type) == (200, "text/plain")
@@ -256,7 +280,7 @@ async def test_there_is_no_checkpoint_before_the_first(http: aiohttp.ClientSessi
         assert "jaga ledger verify" not in await answer.text()
 
 
-async def test_a_record_that_is_only_read_is_shown_as_far_as_it_can_be(daemon: _Daemon) -> None:
+async def test_a_record_that_is_only_read_is_shown_as_far_as_it_can_be(daemon: _Daemon, desk: LedgerDesk) -> None:
     daemon.reason = "read-only: entry 7 was changed"
 
     async def unreadable() -> Mapping[str, Any]:
@@ -264,7 +288,7 @@ async def test_a_record_that_is_only_read_is_shown_as_far_as_it_can_be(daemon: _
 
     readable = replace(daemon.handed(), damage=lambda: daemon.reason)
     for handed, status in ((readable, 200), (replace(readable, status=unreadable), 503)):
-        listening = await listen(handed, "127.0.0.1", 0)
+        listening = await listen(handed, desk, "127.0.0.1", 0)
         async with aiohttp.ClientSession(listening.url) as session, session.get("/api/v1/status") as answer:
             assert answer.status == status
             assert status == 200 or "the file is damaged" in await answer.text()

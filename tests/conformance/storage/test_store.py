@@ -16,7 +16,7 @@ from monitor.core.fact import Claim, ClockStep, Fact
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StatedSpan, StepRecord
 from monitor.core.span import Span
-from monitor.storage import HeadMovedError, OutboxRow, Reader, SpanChange, Store, StoreError, Unit
+from monitor.storage import HeadMovedError, OutboxRow, Reader, SpanChange, Store, StoreError, Unit, Waiting
 from monitor.storage.opening import open_reader, open_store
 
 LOGIN = SourceKey("portal", "login", "jkt-1")
@@ -558,3 +558,15 @@ def test_threads_that_commit_take_turns(store: Store) -> None:
     assert not failed
     assert [entry.seq for entry in store.entries()] == list(range(1, 121))
     assert store.counts().runs == 120
+
+
+def test_the_outbox_is_read_by_channel_and_says_what_waits(store: Store) -> None:
+    rows = [
+        OutboxRow(key=f"{channel}-{n}", channel=channel, kind="down", payload={"n": n}, at_us=AT + n)
+        for n in range(3)
+        for channel in ("log", "mail")
+    ]
+    store.commit(unit(outbox=rows))
+    assert [row.key for row in store.outbox(2, channel="mail")] == ["mail-0", "mail-1"]
+    store.commit(unit(delivered=["mail-0", "log-0", "log-1", "log-2"]))
+    assert store.outbox_waiting() == {"mail": Waiting(2, AT + 1)}

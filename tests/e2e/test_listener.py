@@ -1,0 +1,261 @@
+"""The listener of a real daemon: tokens and decisions as an operator has them, and attackers who reach no probe."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import resource
+import shutil
+import socket
+import ssl
+import threading
+import time
+from collections.abc import Iterator
+from http.client import HTTPConnection
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+import pytest
+import trustme
+
+from monitor.core.run import Outcome, Run, StepRecord
+from monitor.telemetry.blackbox import probe_metrics
+from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Process, Sample, eventually, fetch, shown, started
+
+ATTACKER = "127.0.0.2"
+SOCKETS = 500
+DESCRIPTORS = 256
+ATTACK_S = 12
+
+
+def ask(pages: str, method: str, path: str, token: str | None = None, body: Any = None) -> tuple[int, Any]:  # noqa: ANN401
+    """Status and document of one request."""
+    where = urlsplit(pages)
+    assert where.hostname is not None
+    connection = HTTPConnection(where.hostname, where.port, timeout=PATIENCE_S)
+    headers = {} if token is None else {"Authorization": f"Bearer {token}"}
+    if body is not None:
+        headers["Content-Type"] = "application/json"
+    try:
+        connection.request(method, path, None if body is None else json.dumps(body), headers)
+        answer = connection.getresponse()
+        raw = answer.read().decode()
+        return answer.status, json.loads(raw) if "json" in (answer.getheader("Content-Type") or "") else raw
+    finally:
+        connection.close()
+
+
+def test_tokens_open_the_api_of_a_running_daemon(cli: Cli, daemon: tuple[Process, str]) -> None:
+    process, pages = daemon
+    operator = cli("token", "create", "ops-desk", "--scope", "maintenance", "--scope", "read").strip()
+    partner = cli("token", "create", "acme-portal", "--scope", "statements", "--partner", "acme").strip()
+    admin = cli("token", "create", "root", "--scope", "admin").strip()
+    window = {
+        "services": ["cloud"],
+        "start": "2099-01-01T00:00:00+07:00",
+        "end": "2099-01-01T01:00:00+07:00",
+        "summary": "upgrade",
+    }
+    assert ask(pages, "POST", "/api/v1/maintenance", None, window)[0] == 401
+    assert ask(pages, "POST", "/api/v1/maintenance", partner, window)[0] == 403
+    status, done = ask(pages, "POST", "/api/v1/maintenance", operator, window)
+    assert status == 201
+    assert done["recorded"][0]["by"] == "ops-desk"
+    assert json.loads(cli("maintenance", "list", "--json"))[0]["id"] == done["recorded"][0]["id"]
+
+    month = cli.status()["months"][0]["month"]
+    status, statements = ask(pages, "GET", f"/api/v1/statements?month={month}", partner)
+    assert status == 200
+    (statement,) = statements
+    assert statement["partner"]["id"] == "acme"
+    assert "credit" in statement
+
+    eventually("a run is told", lambda: ask(pages, "GET", "/probe?target=cloud/health", operator)[0] == 200)
+    _status, probe = ask(pages, "GET", "/probe?target=cloud/health", operator)
+    assert "probe_success 1.0" in probe
+    assert "probe_http_status_code 200.0" in probe
+    before = fetch(f"{pages}/metrics").count("\n")
+    assert before > 0
+    status, service = ask(pages, "GET", "/api/v1/services/cloud", operator)
+    assert {run["check"] for run in service["runs"]} >= {"health"}
+
+    assert ask(pages, "POST", "/-/reload", operator)[0] == 403
+    assert ask(pages, "POST", "/-/reload", admin) == (200, {"reloaded": True, "kept_while_not_up": []})
+    config = cli.folder / "config" / "jaga.yaml"
+    good = config.read_text()
+    config.write_text(good.replace("contracts:", "contract:"))
+    status, told = ask(pages, "POST", "/-/reload", admin)
+    assert status == 409
+    assert "the old configuration holds" in told["detail"]
+    config.write_text(good)
+
+    cli("token", "revoke", "ops-desk")
+    assert ask(pages, "GET", "/api/v1/outages", operator)[0] == 401
+    everything = "".join(path.read_bytes().decode("latin-1") for path in cli.folder.rglob("*") if path.is_file())
+    for secret in (operator, partner, admin):
+        assert secret not in everything
+        assert secret not in "".join(process.lines)
+
+
+def metric(pages: str, name: str) -> float:
+    """The sum of a family's samples."""
+    lines = [line for line in fetch(f"{pages}/metrics").splitlines() if line.startswith((name + "{", name + " "))]
+    return sum(float(line.rpartition(" ")[2]) for line in lines)
+
+
+@contextlib.contextmanager
+def narrow_daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
+    """A daemon that may have few descriptors."""
+    prlimit = shutil.which("prlimit")
+    assert prlimit is not None, "util-linux is part of every Linux"
+    arguments = [prlimit, f"--nofile={DESCRIPTORS}:{DESCRIPTORS}", str(JAGA), "run", "--log-format", "json"]
+    process = Process.start(arguments, cli.folder, read="stderr")
+    try:
+        yield process, json.loads(process.line(lambda line: '"event":"ready"' in line))["pages"]
+    finally:
+        process.end()
+
+
+def attack(port: int, until_s: float) -> int:
+    """SOCKETS connections from one address that send a byte a second each, made anew when they are closed."""
+    held: list[socket.socket] = []
+    made = 0
+    request = b"POST /api/v1/maintenance HTTP/1.1\r\nHost: x\r\nX-Padding: " + b"a" * 4000
+    sent = 0
+    while time.monotonic() < until_s:
+        while len(held) < SOCKETS:
+            one = socket.socket()
+            one.bind((ATTACKER, 0))
+            one.setblocking(False)
+            with contextlib.suppress(BlockingIOError):
+                one.connect(("127.0.0.1", port))
+            held.append(one)
+            made += 1
+        still = []
+        for one in held:
+            try:
+                one.send(request[sent % len(request) :][:1])
+                still.append(one)
+            except BlockingIOError:
+                still.append(one)
+            except OSError:
+                one.close()
+        held, sent = still, sent + 1
+        time.sleep(1)
+    for one in held:
+        one.close()
+    return made
+
+
+@pytest.mark.slow
+def test_slow_connections_and_floods_reach_no_probe(cli: Cli, sample: Sample) -> None:
+    _soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with narrow_daemon(cli) as (process, pages):
+        eventually("all four pass", lambda: len(shown(pages)["passing"]) == 4)
+        port = urlsplit(pages).port
+        assert port is not None
+        attempts = metric(pages, "sla_check_attempts_total")
+        until_s = time.monotonic() + ATTACK_S
+        made: list[int] = []
+        slow = threading.Thread(target=lambda: made.append(attack(port, until_s)))
+        flood = threading.Thread(target=_flood, args=(port, until_s))
+        slow.start()
+        flood.start()
+        answered = 0
+        while time.monotonic() < until_s:
+            # Who is not the attacker is served all the while.
+            assert fetch(f"{pages}/-/healthy") == "healthy\n"
+            assert shown(pages)["verdict"] == "up"
+            answered += 1
+            time.sleep(0.5)
+        slow.join()
+        flood.join()
+        assert answered >= ATTACK_S / 2
+        assert made[0] >= SOCKETS
+        runs = metric(pages, "sla_check_attempts_total") - attempts
+        assert runs >= 4 * (ATTACK_S - 4), "four checks each second went on"
+        assert metric(pages, "sla_check_failures_total") == 0
+        assert metric(pages, "sla_check_inconclusive_total") == 0
+        assert process.child.poll() is None
+
+
+def _flood(port: int, until_s: float) -> None:
+    """Whole requests, wrong tokens and a body of 100 MB, as fast as one connection after the other gives."""
+    statuses: set[int] = set()
+    while time.monotonic() < until_s:
+        connection = HTTPConnection("127.0.0.1", port, timeout=5, source_address=("127.0.0.3", 0))
+        with contextlib.suppress(OSError):
+            for n in range(50):
+                connection.request("GET", "/api/v1/outages", headers={"Authorization": f"Bearer jaga_{n}"})
+                answer = connection.getresponse()
+                statuses.add(answer.status)
+                answer.read()
+        connection.close()
+        with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 5, ("127.0.0.3", 0)) as one:
+            one.sendall(b"POST /api/v1/claims HTTP/1.1\r\nHost: x\r\nContent-Length: 100000000\r\n\r\n")
+            for _ in range(100):
+                one.sendall(b"a" * 1_000_000)
+    assert 429 in statuses
+
+
+# /probe beside the original.
+
+TOLD = StepRecord(
+    name="get",
+    duration_us=200_000,
+    phases_us=tuple((phase, 1000) for phase in ("resolve", "connect", "tls", "processing", "transfer")),
+    http_status=200,
+    cert_not_after_s=1_800_000_000,
+)
+RUN = Run(service="s", check="c", location="l", start_us=1, outcome=Outcome.PASS, duration_us=1, steps=(TOLD,))
+
+
+class _Quiet(BaseHTTPRequestHandler):
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.end_headers()
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base's name
+        pass
+
+
+@pytest.fixture
+def secured() -> Iterator[str]:
+    """A server that speaks TLS."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    trustme.CA().issue_cert("127.0.0.1").configure_cert(context)
+    server = ThreadingHTTPServer(("127.0.0.1", 0), _Quiet)
+    server.socket = context.wrap_socket(server.socket, server_side=True)
+    thread = threading.Thread(target=server.serve_forever)
+    thread.start()
+    yield f"https://127.0.0.1:{server.server_port}/"
+    server.shutdown()
+    thread.join()
+    server.server_close()
+
+
+def described(exposition: str) -> dict[str, tuple[str, str, frozenset[str]]]:
+    """Each family's help, type, and the series by their labels."""
+    helps = dict(line[7:].split(" ", 1) for line in exposition.splitlines() if line.startswith("# HELP "))
+    types = dict(line[7:].split(" ", 1) for line in exposition.splitlines() if line.startswith("# TYPE "))
+    series = [line.rpartition(" ")[0] for line in exposition.splitlines() if line and not line.startswith("#")]
+    return {
+        name: (helps[name], types[name], frozenset(one for one in series if one.partition("{")[0] == name))
+        for name in types
+    }
+
+
+def test_the_probe_has_the_names_of_the_real_blackbox_exporter(tmp_path: Path, secured: str) -> None:
+    config = tmp_path / "blackbox.yml"
+    config.write_text("modules: {tls: {prober: http, http: {tls_config: {insecure_skip_verify: true}}}}\n")
+    process, address = started("prometheus-blackbox-exporter", [f"--config.file={config}"], tmp_path, "/-/healthy")
+    try:
+        original = described(fetch(f"{address}/probe?module=tls&target={secured}"))
+    finally:
+        process.end()
+    ours = described(probe_metrics(RUN).decode())
+    assert len(ours) >= 7
+    assert ours == {name: original[name] for name in ours}
