@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from monitor.core.fact import ChecksAdopted, Outage
-from monitor.core.run import Outcome, Run
+from monitor.core.run import Outcome, OutcomeSpan, Run, SourceKey
 from monitor.core.span import Span
 from monitor.core.verdict import Verdict, judge
 from monitor.detector import COUNTS_MARK
@@ -127,8 +127,12 @@ class Judge:
     ) -> None:
         lists = check_lists(entry.fact for entry in reader.entries(types=(ChecksAdopted.TYPE,)))
         within = Span(min((run.start_us for run in runs), default=0), self._closed_us + 1)
+        instants, seen = sorted({at_us for _service, at_us in truth}), _seen(runs)
         for service in _services(runs):
-            verdicts = judge(lists[service], reader.spans(service, within), within)
+            spans = reader.spans(service, within)
+            for source, stored in spans.items():
+                _spans_are_what_the_runs_say(source, stored, seen, instants)
+            verdicts = judge(lists[service], spans, within)
             starts = [span.start_us for span in verdicts]
             for (of, at_us), expected in truth.items():
                 if of == service:
@@ -160,17 +164,31 @@ def _seen(runs: Sequence[Run]) -> Seen:
 
 def _verdict(seen: Seen, service: str, at_us: int) -> Verdict:
     """CONTRACT 2.2 and 2.3 for one instant, word by word: one location, every check public."""
-    failing = unknown = 0
-    for check in range(CHECKS):
-        starts, outcomes = seen.get((service, f"c{check}"), ([], []))
-        last = bisect_right(starts, at_us) - 1
-        if last < 0 or at_us >= starts[last] + STALE_US or outcomes[last] is Outcome.INCONCLUSIVE:
-            unknown += 1
-        elif outcomes[last] is Outcome.FAIL:
-            failing += 1
+    said = [_said(seen, service, f"c{check}", at_us) for check in range(CHECKS)]
+    failing, unknown = said.count(Outcome.FAIL), said.count(Outcome.INCONCLUSIVE)
     if 2 * failing > CHECKS:
         return Verdict.DOWN
     return Verdict.UP if 2 * (failing + unknown) <= CHECKS else Verdict.UNKNOWN
+
+
+def _said(seen: Seen, service: str, check: str, at_us: int) -> Outcome:
+    """What a check's runs say of one instant; inconclusive where none is fresh."""
+    starts, outcomes = seen.get((service, check), ([], []))
+    last = bisect_right(starts, at_us) - 1
+    return Outcome.INCONCLUSIVE if last < 0 or at_us >= starts[last] + STALE_US else outcomes[last]
+
+
+def _spans_are_what_the_runs_say(
+    source: SourceKey, stored: Sequence[OutcomeSpan], seen: Seen, instants: Iterable[int]
+) -> None:
+    """Of each check by itself: what one of them lost is mostly outvoted in the verdict of its service."""
+    starts = [span.start_us for span in stored]
+    for at_us in instants:
+        last = bisect_right(starts, at_us) - 1
+        holds = last >= 0 and at_us < stored[last].end_us
+        said = stored[last].outcome if holds else Outcome.INCONCLUSIVE
+        expected = _said(seen, source.service, source.check, at_us)
+        demand(said is expected, f"{source} was {expected} at {at_us} by its runs, its spans say {said}")
 
 
 def _outages_are_told_once(reader: SqlReader) -> None:

@@ -10,7 +10,7 @@ import signal
 import sys
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,7 +20,7 @@ from aiohttp import web
 
 from tests.faults.judging import CHECKS, SERVICES, FoundOutError, Judge, Life, demand
 from tests.faults.mutants import MUTANTS
-from tests.faults.victim import POINTS
+from tests.faults.victim import POINTS, TIMES
 
 ROOT = Path(__file__).parents[2]
 VICTIM = Path(__file__).with_name("victim.py")
@@ -34,7 +34,10 @@ LONG_GAP_S = 5.0
 
 @dataclass(slots=True)
 class Target:
-    """Two services of three checks. Every few seconds two of three break for a while, so that outages come and go."""
+    """Two services of three checks. Of two of them one is broken at a time, in turns, so that nearly every run says
+    something else than the one before it: where one is lost to what is derived, that can be seen. The third breaks
+    every few seconds for a while, so that outages come and go.
+    """
 
     url: str = ""
     requests: int = 0
@@ -42,7 +45,8 @@ class Target:
     async def answer(self, request: web.Request) -> web.Response:
         self.requests += 1
         number = int(request.match_info["number"])
-        broken = int(time.monotonic() / 2.2) % 3 == 0 and number > 0
+        in_turn, now_and_then = int(time.monotonic() / 1.1) % 2, int(time.monotonic() / 2.2) % 3 == 0
+        broken = number == in_turn or (number == 2 and now_and_then)
         return web.Response(status=503 if broken else 200)
 
 
@@ -169,11 +173,12 @@ async def kill_often(
     *,
     seed: int,
     at_points: float = 0.4,
+    points: Sequence[str] = POINTS,
     mutant: str | None = None,
     say: Callable[[Tally], None] = lambda _tally: None,
 ) -> Tally:
     """So many lives and deaths on one ledger, and a last life that ends by SIGTERM; FoundOutError where it does not
-    hold. That share of the deaths is at a named point, the others are at random, some of them during the start.
+    hold. That share of the deaths is at one of the points, the others are at random, some of them during the start.
     """
     assert mutant is None or mutant in MUTANTS
     chance = random.Random(seed)
@@ -183,9 +188,8 @@ async def kill_often(
         keeper = Judge(folder / "ledger.db", lambda: target.requests, chance)
         async with forging(config) as forge:
             while tally.kills < kills:
-                point = (
-                    (POINTS[tally.kills % len(POINTS)], chance.randint(1, 4)) if chance.random() < at_points else None
-                )
+                name = points[tally.kills % len(points)]
+                point = (name, chance.randint(1, TIMES[name])) if chance.random() < at_points else None
                 life = await forge.live(
                     point=point,
                     lost_replies=chance.randrange(2**32),

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import psycopg
@@ -17,7 +19,7 @@ from monitor.ledger.verify import verify
 from monitor.storage.opening import open_reader
 from tests.app.conftest import Process, Target, configuration, daemon
 from tests.conformance.storage.conftest import _binaries, _server
-from tests.faults.test_disk import asked, every_request_is_on_record, until
+from tests.faults.test_disk import PATIENT, asked, every_request_is_on_record, until
 
 KILLS = 3
 
@@ -45,11 +47,13 @@ class Server:
         self._run("-l", str(self._home / "log"), "-o", options, "start")
 
     def send(self, number: int) -> None:
-        """To the server and every process of it."""
+        """To the server and every process of it. One may be about to end, and is gone as soon as the server goes on."""
         postmaster = int((self._home / "data" / "postmaster.pid").read_text().split()[0])
         children = Path(f"/proc/{postmaster}/task/{postmaster}/children").read_text().split()
-        for pid in (postmaster, *map(int, children)):
-            os.kill(pid, number)
+        os.kill(postmaster, number)
+        for pid in map(int, children):
+            with suppress(ProcessLookupError):
+                os.kill(pid, number)
 
     def runs(self) -> list[Run]:
         reader = open_reader(self.url, base=Path("/"))
@@ -76,7 +80,7 @@ def server() -> Iterator[Server]:
 
 
 def configured(folder: Path, target: Target, server: Server) -> Path:
-    path = configuration(folder, target, services=2, checks=2)
+    path = configuration(folder, target, services=2, checks=2, **PATIENT)
     path.write_text(path.read_text().replace("sqlite:///ledger.db", server.url))
     return path
 
@@ -90,7 +94,7 @@ async def until_ready(process: Process, status: int) -> None:
 
 async def until_runs(server: Server, count: int) -> None:
     async def enough() -> bool:
-        return len(server.runs()) >= count
+        return len(await asyncio.to_thread(server.runs)) >= count
 
     await until(f"{count} runs", enough)
 
@@ -113,10 +117,10 @@ async def test_a_server_that_is_killed_again_and_again_costs_no_run(
         acknowledged: list[Run] = []
         for _ in range(KILLS):
             await until_runs(server, len(acknowledged) + 8)
-            acknowledged = server.runs()
-            server.kill()
+            acknowledged = await asyncio.to_thread(server.runs)
+            await asyncio.to_thread(server.kill)
             await until_ready(process, 503)
-            server.start()
+            await asyncio.to_thread(server.start)
             await until_ready(process, 200)
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
@@ -127,7 +131,7 @@ async def test_a_server_that_hangs_is_told_and_probing_goes_on(tmp_path: Path, t
     async with daemon(configured(tmp_path, target, server)) as process:
         await process.event("ready")
         await until_runs(server, 8)
-        acknowledged = server.runs()
+        acknowledged = await asyncio.to_thread(server.runs)
         server.send(signal.SIGSTOP)
         try:
             before = target.requests

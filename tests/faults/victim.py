@@ -37,6 +37,12 @@ POINTS = ("run ended", "before commit", "in commit", "after commit", "told", "de
 committed and nobody knows; everybody was told; what follows from it was derived.
 """
 
+COMMITS = POINTS[1:4]
+TIMES = {point: 8 if point in COMMITS else 4 for point in POINTS}
+"""At which time at a point a life ends, at most: the first commits of a life are its start's, up to three of them, and
+what its detector owes is written from the second of its recorder on.
+"""
+
 LOST_REPLIES = 0.1
 MAX_LINE = 4096
 """A pipe takes so much in one piece (PIPE_BUF): a life that ends in the middle of a word leaves no half of it."""
