@@ -179,16 +179,16 @@ def test_the_root_blocks_run_in_a_bare_debian_and_leave_nothing(page: str, relea
     machine = debian.copy(release.parent / "machine")
     (machine.root / "usr/bin/systemctl").write_text(SYSTEMCTL)
     (machine.root / "usr/bin/systemctl").chmod(0o755)
-    shutil.copytree(release, machine.root / "root/release")
+    shutil.copytree(release, machine.root / "srv/release")
     environ = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin", "LC_ALL": "C.UTF-8", "DEBIAN_FRONTEND": "noninteractive"}
     # A machine behind an authority of its own passes it on.
-    shutil.copy("/etc/ssl/certs/ca-certificates.crt", machine.root / "root/trusted.crt")
-    environ["PIP_CERT"] = "/root/trusted.crt"
+    shutil.copy("/etc/ssl/certs/ca-certificates.crt", machine.root / "srv/trusted.crt")
+    environ["PIP_CERT"] = "/srv/trusted.crt"
     *install, uninstall = of_kind(page, "root")
 
     def carry_out(script: str) -> str:
         return machine.run(
-            "bash", "-euxo", "pipefail", "-c", f"cd /root/release\n{script}", environ=environ, timeout_s=500
+            "bash", "-euxo", "pipefail", "-c", f"cd /srv/release\n{script}", environ=environ, timeout_s=500
         )
 
     machine.run("apt-get", "-q", "update", environ=environ)
