@@ -118,14 +118,20 @@ def check_tiers(tiers: Sequence[Tier], guarantee: Fraction) -> None:
 
 def percent_text(percent: Fraction) -> str:
     """An exact percentage as written in a contract: 95, 99.9, 99.999; a fraction where it has no finite decimals."""
-    denominator = percent.denominator
+    denominator, places = percent.denominator, 0
     for prime in (2, 5):
+        power = 0
         while denominator % prime == 0:
             denominator //= prime
+            power += 1
+        places = max(places, power)
     if denominator != 1:
         return f"{percent.numerator}/{percent.denominator}"
-    text = format(Decimal(percent.numerator) / Decimal(percent.denominator), "f")
-    return text.rstrip("0").rstrip(".") if "." in text else text
+    # As many decimals as it has, by whole numbers: a Decimal would round what is longer than its context.
+    digits = str(abs(percent.numerator) * 10**places // percent.denominator).rjust(places + 1, "0")
+    whole, decimals = digits[: len(digits) - places], digits[len(digits) - places :]
+    sign = "-" if percent < 0 else ""
+    return f"{sign}{whole}.{decimals}" if places else f"{sign}{whole}"
 
 
 def terms_in_force(versions: Iterable[Terms], contract: str, at_us: int) -> Terms | None:

@@ -7,7 +7,7 @@ from decimal import Decimal
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from monitor.core.calendar import Hours
@@ -144,6 +144,8 @@ def test_a_written_percentage_is_exact(percent: Decimal) -> None:
 
 
 @given(st.fractions())
+@example(Fraction(10**28 + 1))
+@example(Fraction(-1, 8))
 def test_any_fraction_is_written_exactly(percent: Fraction) -> None:
     assert Fraction(percent_text(percent.limit_denominator(10**6))) == percent.limit_denominator(10**6)
 
