@@ -15,10 +15,19 @@ import importlib.util
 import pkgutil
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar, dataclass_transform
 
 ENTRY_POINTS = "jaga.probes"
+_T = TypeVar("_T")
 _NOT_KINDS = frozenset({"egress", "expect", "extract", "secret", "template", "transaction"})
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _record(cls: type[_T]) -> type[_T]:
+    """A frozen dataclass to the type checker. At run time its fields could be set: refusing that makes each of them
+    five times dearer to fill, and records are made on the path of every probe.
+    """
+    return dataclass(slots=True, kw_only=True)(cls)
 
 
 class Outcome(enum.Enum):
@@ -64,7 +73,7 @@ class Phase(enum.StrEnum):
     __hash__ = str.__hash__  # equal by its text; the one of Enum is Python, on the path of every probe
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_record
 class StepTrace:
     """One step as it went: its phases in nanoseconds and what it showed. Nothing in it is secret.
 
@@ -87,7 +96,7 @@ class StepTrace:
     extracted: Mapping[str, str] = field(default_factory=dict)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_record
 class Result:
     """The answer of one attempt.
 
@@ -160,6 +169,19 @@ class Stream(Protocol):
         """`TLSv1.3` and so on; None on a plain connection."""
 
 
+class Echoes(Protocol):
+    """ICMP echoes to one peer, each bounded by the deadline; the replies are told apart from everybody else's."""
+
+    async def send(self, size: int) -> None:
+        """Send an echo request with `size` bytes, or raise OwnFault."""
+
+    async def receive(self) -> int:
+        """The round trip of the next reply in nanoseconds; ProbeError(TIMEOUT), or CONNECT where somebody says no."""
+
+    async def close(self) -> None:
+        """Wait for no more replies; never raises."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TlsPolicy:
     """Whom to trust. Policies are compared by value and share one SSLContext each.
@@ -181,6 +203,8 @@ class Family(enum.StrEnum):
 
     IPV4 = "ipv4"
     IPV6 = "ipv6"
+
+    __hash__ = str.__hash__
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,8 +236,8 @@ class Network(Protocol):
     async def datagram(self, host: str, port: int, ctx: Context, route: Route) -> Stream:
         """A UDP socket for one peer, guarded and bounded likewise: one send or receive is one datagram."""
 
-    async def echo(self, host: str, ctx: Context, route: Route) -> Stream:
-        """An ICMP socket for one peer, guarded and bounded likewise: one send or receive is one packet."""
+    async def echo(self, host: str, ctx: Context, route: Route) -> Echoes:
+        """ICMP echoes to one peer, guarded and bounded likewise."""
 
 
 @dataclass(slots=True, kw_only=True)

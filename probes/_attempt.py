@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from probes import (
     Context,
@@ -27,6 +27,7 @@ from probes.extract import extract
 from probes.secret import MASK, Scrubber
 
 LATE_NS = 100_000_000
+_NOTHING: dict[str, Any] = {}
 _MAX_MESSAGE = 1_000
 _PROVED_BY_WORDS = frozenset({FailReason.HTTP_STATUS, FailReason.ASSERTION, FailReason.SCRIPT})
 
@@ -41,7 +42,19 @@ async def run(spec: Spec, ctx: Context) -> Result:
     except BaseException:
         await attempt.finals()
         raise
-    return await attempt.result(ending)
+    phases_ns, facts, tainted = attempt.phases_ns, attempt.facts, ctx.tainted
+    if spec.finally_:
+        await attempt.finals()
+    return Result(
+        outcome=ending.outcome,
+        reason=ending.reason,
+        step=ending.step,
+        message=ending.message,
+        phases_ns=phases_ns,
+        facts=facts,
+        steps=tuple(attempt.traces),
+        tainted=tainted,
+    )
 
 
 class _Ending(NamedTuple):
@@ -51,6 +64,9 @@ class _Ending(NamedTuple):
     reason: FailReason | InconclusiveReason | None = None
     step: str | None = None
     message: str | None = None
+
+
+_PASSED = _Ending(Outcome.PASS)
 
 
 class _Failure(Exception):  # noqa: N818 - carries the failed assertions up to the trace
@@ -64,53 +80,33 @@ class _Attempt:
 
     def __init__(self, spec: Spec, ctx: Context) -> None:
         self._spec, self._ctx = spec, ctx
-        self._timeout_ns = max(ctx.deadline_ns - ctx.now_ns(), 0)
+        self._timeout_ns = ctx.deadline_ns - ctx.now_ns()
         self._scrubber = Scrubber()
         ctx.secret = self._scrubber.watch(ctx.secret)
         ctx.confide = self._scrubber.remember
-        self._expander = template.Expander(ctx.secret, ctx.variables)
-        self._total: dict[Phase, int] = {}
-        self._facts: dict[str, Any] = {}
+        self.phases_ns: dict[Phase, int] = {}
+        self.facts: dict[str, Any] = {}
         self.traces: list[StepTrace] = []
 
     async def steps(self) -> _Ending:
         """All steps up to the first that fails."""
         for step in self._spec.steps:
-            ended = await self._ended_by(step)
-            if ended is not None:
-                return ended
-        return _Ending(Outcome.PASS)
+            try:
+                await self._step(step)
+            except ProbeError as failure:
+                return self._failed(step, failure.reason, failure.message)
+            except OwnFault as fault:
+                return self._inconclusive(step, fault.reason, fault.message)
+            except _Failure as failure:
+                return self._unmet(step, failure.failed)
+        return _PASSED
 
-    async def result(self, ending: _Ending) -> Result:
-        """The whole of it, after the steps of `finally`."""
-        phases_ns, facts, tainted = self._total, self._facts, self._ctx.tainted
-        await self.finals()
-        return Result(
-            outcome=ending.outcome,
-            reason=ending.reason,
-            step=ending.step,
-            message=ending.message,
-            phases_ns=phases_ns,
-            facts=facts,
-            steps=tuple(self.traces),
-            tainted=tainted,
-        )
-
-    async def _ended_by(self, step: Step) -> _Ending | None:
-        """How this step ends the attempt, None if it goes on."""
-        try:
-            await self._step(step)
-        except ProbeError as failure:
-            return self._failed(step, failure.reason, failure.message)
-        except OwnFault as fault:
-            return self._inconclusive(step, fault.reason, fault.message)
-        except _Failure as failure:
-            first = failure.failed[0]
-            more = f" (and {len(failure.failed) - 1} more)" if len(failure.failed) > 1 else ""
-            if first.id == f"{step.name}.time" and self._ctx.tainted:
-                return self._inconclusive(step, InconclusiveReason.STALLED, first.message)
-            return self._failed(step, first.reason, first.message + more)
-        return None
+    def _unmet(self, step: Step, failed: list[Failed]) -> _Ending:
+        first = failed[0]
+        more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
+        if first.id == f"{step.name}.time" and self._ctx.tainted:
+            return self._inconclusive(step, InconclusiveReason.STALLED, first.message)
+        return self._failed(step, first.reason, first.message + more)
 
     def _failed(self, step: Step, reason: FailReason, message: str) -> _Ending:
         if self._ctx.tainted and reason not in _PROVED_BY_WORDS:
@@ -127,24 +123,25 @@ class _Attempt:
     async def _step(self, step: Step, *, final: bool = False) -> None:
         """Probe, judge, extract; the trace is written whatever happens."""
         ctx = self._ctx
-        ctx.phases_ns, ctx.notes = {}, Notes()
+        if self.traces:  # the first step has those that the context was made with
+            ctx.phases_ns, ctx.notes = {}, Notes()
+        kind = load(step.kind)
         start_ns = ctx.now_ns()
-        end_ns: int | None = None
+        end_ns = 0
         trouble: tuple[str, tuple[str, ...]] | None = None
-        extracted: dict[str, Any] = {}
-        watch = _TimeWatch(step, ctx, start_ns)
+        extracted: dict[str, Any] = _NOTHING
+        watch = None if step.expect.time is None else _TimeWatch(step.expect.time.limit, ctx, start_ns)
         try:
-            self._check_time(start_ns)
-            result: Result = await load(step.kind).probe(step.spec, ctx)
+            if start_ns >= ctx.deadline_ns:
+                self._refuse_to_begin(start_ns)
+            result: Result = await kind.probe(step.spec, ctx)
             end_ns = ctx.now_ns()
-            watch.stop()
-            self._facts = {**result.facts, "duration_ns": end_ns - start_ns}
-            if step.expect.certificate is not None:
-                notes = ctx.notes
-                self._facts |= {"chain": notes.chain, "wall_us": ctx.wall_us()}
-                self._facts["cert_not_after_s"] = notes.cert_not_after_s
-            extracted = await self._examine(step, self._facts)
-            ctx.variables.update(extracted)
+            if watch is not None:
+                watch.stop()
+            facts = self.facts = {**result.facts, "duration_ns": end_ns - start_ns}
+            if step.extract or not step.expect.plainly_met(facts):
+                extracted = await self._examine(step, facts)
+                ctx.variables.update(extracted)
         except (ProbeError, OwnFault) as error:
             trouble = error.message, ()
             raise
@@ -152,23 +149,36 @@ class _Attempt:
             trouble = failure.failed[0].message, tuple(f.id for f in failure.failed)
             raise
         finally:
-            watch.stop()
+            if watch is not None:
+                watch.stop()
             duration_ns = (end_ns or ctx.now_ns()) - start_ns
-            self.traces.append(self._trace(step, duration_ns, trouble, extracted, final=final))
-            for phase, spent_ns in ctx.phases_ns.items():
-                self._total[phase] = self._total.get(phase, 0) + spent_ns
+            target = kind.target(step.spec)
+            self.traces.append(self._trace(step, target, duration_ns, trouble, extracted, final=final))
+            self._add_up(ctx.phases_ns)
 
-    def _check_time(self, now_ns: int) -> None:
-        """No step begins after the deadline; one missed by far, with nothing waiting on it, is our own stall."""
-        over_ns = now_ns - self._ctx.deadline_ns
-        if over_ns < 0:
+    def _add_up(self, phases_ns: dict[Phase, int]) -> None:
+        if not self.phases_ns:
+            self.phases_ns = phases_ns  # nobody adds to those of a step that is over
             return
-        self._ctx.tainted = self._ctx.tainted or over_ns > LATE_NS
+        total = self.phases_ns = dict(self.phases_ns)
+        for phase, spent_ns in phases_ns.items():
+            total[phase] = total.get(phase, 0) + spent_ns
+
+    def _refuse_to_begin(self, now_ns: int) -> NoReturn:
+        """No step begins after the deadline; one missed by far, with nothing waiting on it, is our own stall."""
+        self._ctx.tainted = self._ctx.tainted or now_ns - self._ctx.deadline_ns > LATE_NS
         raise ProbeError(FailReason.TIMEOUT, "no time was left to begin")
 
-    async def _examine(self, step: Step, facts: Mapping[str, Any]) -> dict[str, Any]:
+    async def _examine(self, step: Step, facts: dict[str, Any]) -> dict[str, Any]:
+        ctx = self._ctx
+        if step.expect.certificate is not None:
+            facts |= {
+                "chain": ctx.notes.chain,
+                "cert_not_after_s": ctx.notes.cert_not_after_s,
+                "wall_us": ctx.wall_us(),
+            }
         answer = Answer(facts)
-        judge = Judge(step.name, answer, self._expander, self._scrubber.scrub)
+        judge = Judge(step.name, answer, template.Expander(ctx.secret, ctx.variables), self._scrubber.scrub)
         await judge.judge(step.expect)
         if judge.failed:
             raise _Failure(judge.failed)
@@ -180,6 +190,7 @@ class _Attempt:
     def _trace(
         self,
         step: Step,
+        target: str,
         duration_ns: int,
         trouble: tuple[str, tuple[str, ...]] | None,
         extracted: Mapping[str, Any],
@@ -187,7 +198,6 @@ class _Attempt:
         final: bool,
     ) -> StepTrace:
         notes = self._ctx.notes
-        target: str = load(step.kind).target(step.spec)
         return StepTrace(
             name=step.name,
             kind=step.kind,
@@ -199,8 +209,8 @@ class _Attempt:
             failed_assertions=trouble[1] if trouble else (),
             error=self._clean(trouble[0]) if trouble else None,
             final=final,
-            redirects=tuple(self._clean(url) for url in notes.redirects),
-            extracted={name: self._show(name, value) for name, value in extracted.items()},
+            redirects=tuple(map(self._clean, notes.redirects)),
+            extracted=extracted and {name: self._show(name, value) for name, value in extracted.items()},
         )
 
     def _show(self, name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
@@ -210,8 +220,8 @@ class _Attempt:
         """The steps of `finally`, on time of their own; nothing in them ends or changes the attempt."""
         if not self._spec.finally_:
             return
-        self._total = {}  # the phases of the attempt are those of its steps
-        self._ctx.deadline_ns = self._ctx.now_ns() + finally_budget_ns(self._timeout_ns)
+        self.phases_ns = {}  # the phases of the attempt are those of its steps
+        self._ctx.deadline_ns = self._ctx.now_ns() + finally_budget_ns(max(self._timeout_ns, 0))
         for step in self._spec.finally_:
             missing = sorted(step.variables - self._ctx.variables.keys())
             if missing:
@@ -227,7 +237,8 @@ class _Attempt:
 
     def _skip(self, step: Step, why: str) -> None:
         self._ctx.phases_ns, self._ctx.notes = {}, Notes()
-        self.traces.append(self._trace(step, 0, (why, ()), {}, final=True))
+        target = load(step.kind).target(step.spec)
+        self.traces.append(self._trace(step, target, 0, (why, ()), {}, final=True))
 
 
 class _TimeWatch:
@@ -235,13 +246,11 @@ class _TimeWatch:
 
     __slots__ = ("_at_ns", "_ctx", "_timer")
 
-    def __init__(self, step: Step, ctx: Context, start_ns: int) -> None:
-        self._timer: asyncio.TimerHandle | None = None
-        limit = step.expect.time
-        if limit is not None:
-            self._ctx = ctx
-            self._at_ns = start_ns + limit.limit * 1_000
-            self._timer = asyncio.get_running_loop().call_later(limit.limit / 1e6, self._look)
+    def __init__(self, limit_us: int, ctx: Context, start_ns: int) -> None:
+        self._ctx = ctx
+        self._at_ns = start_ns + limit_us * 1_000
+        loop = asyncio.get_running_loop()
+        self._timer: asyncio.TimerHandle | None = loop.call_later(limit_us / 1e6, self._look)
 
     def _look(self) -> None:
         self._timer = None

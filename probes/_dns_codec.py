@@ -7,6 +7,8 @@ case with a trailing dot; what cannot be decoded is a MalformedError.
 from __future__ import annotations
 
 import ipaddress
+import re
+import socket
 import struct
 from dataclasses import dataclass
 
@@ -23,6 +25,7 @@ _MAX_RECORDS = 512
 _POINTER = 0xC0
 _MAX_LABEL = 63
 _MAX_NAME = 255
+_PRINTABLE = re.compile(rb"[!-\-/-~]+")  # and no dot
 
 
 class MalformedError(ValueError):
@@ -87,7 +90,10 @@ def _decode(message: bytes, asked: bytes) -> Reply:
     if not flags & _IS_RESPONSE or ident != struct.unpack_from(">H", asked)[0]:
         raise MalformedError("not the answer to this question")
     at = 12
-    if questions:
+    end = asked.index(0, 12) + 5
+    if questions == 1 and message.startswith(asked[12:end], 12):
+        at = end
+    elif questions:
         name, at = _name(message, at)
         wanted, end = _name(asked, 12)
         if questions != 1 or name != wanted or message[at : at + 4] != asked[end : end + 4]:
@@ -127,9 +133,13 @@ def _name(message: bytes, at: int) -> tuple[str, int]:
             raw = message[at + 1 : at + 1 + length]
             if len(raw) < length:
                 raise MalformedError("a name breaks off")
-            labels.append("".join(chr(c) if 0x20 < c < 0x7F and c != 0x2E else f"\\{c:03d}" for c in raw))  # noqa: PLR2004 - printable, no dot
+            labels.append(raw.decode() if _PRINTABLE.fullmatch(raw) else _escaped(raw))
             at += 1 + length
     raise MalformedError("a name without end")
+
+
+def _escaped(raw: bytes) -> str:
+    return "".join(chr(c) if _PRINTABLE.match(raw, at) else f"\\{c:03d}" for at, c in enumerate(raw))
 
 
 def _record(message: bytes, at: int) -> tuple[Record, int]:
@@ -145,11 +155,8 @@ def _record(message: bytes, at: int) -> tuple[Record, int]:
 def _data(message: bytes, at: int, length: int, kind: int) -> str:
     raw = message[at : at + length]
     match _NAMES.get(kind):
-        case "A" | "AAAA":
-            try:
-                return str(ipaddress.ip_address(raw))
-            except ValueError:
-                raise MalformedError("an address of a wrong length") from None
+        case "A" | "AAAA" as name:
+            return _address(raw, name)
         case "NS" | "CNAME" | "PTR":
             return _name(message, at)[0]
         case "MX":
@@ -168,6 +175,12 @@ def _data(message: bytes, at: int, length: int, kind: int) -> str:
             return f'{raw[0]} {raw[2:tag_end].decode()} "{raw[tag_end:].decode("utf-8", "replace")}"'
         case _:
             return raw.hex()
+
+
+def _address(raw: bytes, kind: str) -> str:
+    if len(raw) != (4 if kind == "A" else 16):
+        raise MalformedError("an address of a wrong length")
+    return socket.inet_ntoa(raw) if kind == "A" else str(ipaddress.IPv6Address(raw))
 
 
 def _text(raw: bytes) -> str:

@@ -7,14 +7,16 @@ no well-formed response is ProbeError(PROTOCOL) with what was wrong.
 
 from __future__ import annotations
 
+import operator
 import zlib
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeVar
 
 import httptools
 
 from probes import Context, FailReason, Phase, ProbeError, Stream
-from probes._stream import READ_BYTES, give_way
+from probes._poller import give_way
+from probes._stream import READ_BYTES
 
 MAX_FRAMING = 65_536  # bytes without one of body: the head, trailers, chunk extensions
 MAX_HEADERS = 256
@@ -22,20 +24,26 @@ MAX_INTERIM = 8
 _SLICE = 256 * 1024  # of decompressed body, between two turns of the loop
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
+_T = TypeVar("_T", bytes, bytearray)
+_NAME = operator.itemgetter(0)
+_FRAMED = frozenset({b"content-length", b"transfer-encoding"})
+
 Headers = list[tuple[bytes, bytes]]
 
 
 @dataclass(slots=True)
 class Response:
-    """A whole response. `headers` are as sent, in order; `body` is decompressed; `wire_bytes` counts the head too."""
+    """A whole response. `headers` are as sent, in order, `names` theirs in lower case; `body` is decompressed."""
 
     status: int = 0
     headers: Headers = field(default_factory=list)
+    names: set[bytes] = field(default_factory=set)
     body: bytes = b""
-    wire_bytes: int = 0
 
     def header(self, name: bytes) -> str | None:
         """The first value of the header `name` (lower case), or None."""
+        if name not in self.names:
+            return None
         for key, value in self.headers:
             if len(key) == len(name) and key.lower() == name:
                 return value.decode("latin-1")
@@ -51,9 +59,10 @@ class _Reader:
 
     __slots__ = (
         "_has_body",
+        "_headers",
         "complete",
         "framing",
-        "header_count",
+        "heard",
         "interim",
         "parser",
         "pieces",
@@ -63,26 +72,29 @@ class _Reader:
 
     def __init__(self, *, has_body: bool) -> None:
         self._has_body = has_body
-        self.parser: Any = httptools.HttpResponseParser(self)
         self.response = Response()
+        self._headers = self.response.headers  # trailers go elsewhere
         self.pieces: list[bytes] = []  # of the body as it came, not yet taken
-        self.framing = self.header_count = self.interim = 0
-        self.complete = self.started = False
+        self.framing = self.interim = 0
+        self.complete = self.started = self.heard = False
+        self.parser: Any = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self.header_count += 1
-        if not self.started:
-            self.response.headers.append((name, value))
+        self._headers.append((name, value))
 
     def on_headers_complete(self) -> None:
-        status = self.parser.get_status_code()
-        self.response.status = status
+        response = self.response
+        response.status = status = self.parser.get_status_code()
+        if len(self._headers) > MAX_HEADERS:
+            raise _broken(f"over {MAX_HEADERS} headers")
         if status >= 200:  # noqa: PLR2004 - below are interim responses
             self.started = True
             self.complete = not self._has_body
+            response.names = set(map(bytes.lower, map(_NAME, response.headers)))
+            self._headers = []
             return
         self.interim += 1
-        self.response.headers.clear()
+        response.headers.clear()
 
     def on_body(self, piece: bytes) -> None:
         if piece:
@@ -94,18 +106,19 @@ class _Reader:
 
     def feed(self, data: bytes) -> None:
         """One piece off the wire; ProbeError(PROTOCOL) when it breaks the protocol or a bound."""
+        self.heard = True
         try:
             self.parser.feed_data(data)
         except httptools.HttpParserUpgrade:
             raise _broken("the server switched protocols, which was not asked for") from None
         except httptools.HttpParserError as error:
             if not self.complete:  # what follows a complete response is nobody's
-                raise _broken(f"malformed response: {_said(error)}") from None
-        self.framing = 0 if self.pieces else self.framing + len(data)
-        if self.header_count > MAX_HEADERS:
+                raise self._malformed(error) from None
+        if len(self._headers) > MAX_HEADERS:
             raise _broken(f"over {MAX_HEADERS} headers")
         if self.complete:
             return
+        self.framing = 0 if self.pieces else self.framing + len(data)
         if self.framing > MAX_FRAMING:
             raise _broken(f"over {MAX_FRAMING} bytes of {'framing' if self.started else 'headers'} without any body")
         if self.interim > MAX_INTERIM:
@@ -115,10 +128,14 @@ class _Reader:
         """Break the circle of parser and callbacks, so that no probe leaves work for the garbage collector."""
         self.parser = None
 
+    @staticmethod
+    def _malformed(error: httptools.HttpParserError) -> ProbeError:
+        ours = error.__context__  # what a callback raised comes out of the parser wrapped
+        return ours if isinstance(ours, ProbeError) else _broken(f"malformed response: {_said(error)}")
+
     def ends_with_the_connection(self) -> bool:
         """True if the response says neither how long it is nor that it comes in chunks (RFC 9112, 6.3)."""
-        framed = {b"content-length", b"transfer-encoding"}
-        return self.started and not any(name.lower() in framed for name, _ in self.response.headers)
+        return self.started and not self.response.names & _FRAMED
 
     def check_encoding(self) -> None:
         """No transfer coding but chunked: no other was asked for."""
@@ -184,8 +201,7 @@ class _Body:
             raise _broken("the compressed body has bytes after its end")
 
     def _check(self) -> None:
-        if len(self.data) > self._limit:
-            raise _broken(f"body over {readable_size(self._limit)}")
+        _bounded(self.data, self._limit)
 
     def finish(self) -> bytes:
         """The whole body; ProbeError(PROTOCOL) if its compression breaks off."""
@@ -210,39 +226,53 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bo
     start_ns = ctx.now_ns()
     first_ns = 0
     reader = _Reader(has_body=has_body)
-    body = _Body(max_body)
+    response = reader.response
+    body: _Body | None = None
     try:
         await stream.send(request)
-        while not reader.complete:
+        while True:
             data = await stream.receive(READ_BYTES)
-            if not first_ns:
-                first_ns = ctx.now_ns()
+            first_ns = first_ns or ctx.now_ns()
             if not data:
                 _end(reader)
                 break
-            reader.response.wire_bytes += len(data)
             started = reader.started
             reader.feed(data)
             if reader.started and not started:
-                ctx.notes.http_status = reader.response.status
+                ctx.notes.http_status = response.status
                 reader.check_encoding()
             if reader.pieces:
+                if reader.complete and body is None and b"content-encoding" not in response.names:
+                    response.body = _bounded(b"".join(reader.pieces), max_body)
+                    return response
+                if body is None:
+                    body = _Body(max_body)
                 pieces, reader.pieces = reader.pieces, []
-                await body.take(pieces, reader.response)
-        reader.response.body = body.finish()
-        return reader.response
+                await body.take(pieces, response)
+            if reader.complete:
+                break
+        if body is not None:
+            response.body = body.finish()
+        return response
     finally:
         reader.release()
         end_ns = ctx.now_ns()
-        ctx.add_phase(Phase.PROCESSING, (first_ns or end_ns) - start_ns)
-        ctx.add_phase(Phase.TRANSFER, end_ns - (first_ns or end_ns))
+        first_ns = first_ns or end_ns
+        ctx.add_phase(Phase.PROCESSING, first_ns - start_ns)
+        ctx.add_phase(Phase.TRANSFER, end_ns - first_ns)
+
+
+def _bounded(body: _T, limit: int) -> _T:
+    if len(body) > limit:
+        raise _broken(f"body over {readable_size(limit)}")
+    return body
 
 
 def _end(reader: _Reader) -> None:
     """The connection ended: the end of the body only if nothing else marks that."""
     if reader.ends_with_the_connection():
         return
-    if not reader.response.wire_bytes:
+    if not reader.heard:
         raise _broken("the server closed the connection without an answer")
     raise _broken(f"the connection closed in the middle of the {'body' if reader.started else 'headers'}")
 

@@ -122,17 +122,19 @@ class Judge:
 
     async def _records(self, wanted: Records) -> None:
         came = [record.lower() for record in self._answer.facts.get("records", ())]
-        shown = self._shown(", ".join(came) or "none")
+
+        def shown() -> str:
+            return self._shown(", ".join(came) or "none")
 
         def texts(values: Sequence[str]) -> list[str]:
             return [self._expander.text(value).lower() for value in values]
 
         if wanted.equals is not None and sorted(texts(wanted.equals)) != sorted(came):
-            self._fail("records.equals", f"records: expected {self._shown(', '.join(wanted.equals))}, got {shown}")
+            self._fail("records.equals", f"records: expected {self._shown(', '.join(wanted.equals))}, got {shown()}")
         if missing := [text for text in texts(wanted.contains) if text not in came]:
-            self._fail("records.contains", f"records: expected {self._quoted(missing[0])} among them, got {shown}")
+            self._fail("records.contains", f"records: expected {self._quoted(missing[0])} among them, got {shown()}")
         if unwanted := [text for text in texts(wanted.not_contains) if text in came]:
-            self._fail("records.not_contains", f"records: expected no {self._quoted(unwanted[0])}, got {shown}")
+            self._fail("records.not_contains", f"records: expected no {self._quoted(unwanted[0])}, got {shown()}")
         if wanted.matches is not None:
             for record in came:
                 if await search(wanted.matches, record) is None:
@@ -141,10 +143,13 @@ class Judge:
                         f"records: expected each to match {self._quoted(wanted.matches)}, got {self._quoted(record)}",
                     )
                     break
-        if wanted.min is not None and len(came) < wanted.min:
-            self._fail("records.min", f"records: expected at least {wanted.min}, got {len(came)}")
-        if wanted.max is not None and len(came) > wanted.max:
-            self._fail("records.max", f"records: expected at most {wanted.max}, got {len(came)}")
+        self._how_many(wanted, len(came))
+
+    def _how_many(self, wanted: Records, came: int) -> None:
+        if wanted.min is not None and came < wanted.min:
+            self._fail("records.min", f"records: expected at least {wanted.min}, got {came}")
+        if wanted.max is not None and came > wanted.max:
+            self._fail("records.max", f"records: expected at most {wanted.max}, got {came}")
 
     async def _certificate(self, wanted: Certificate) -> None:
         facts = self._answer.facts

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
+import functools
 import socket
 import ssl
 from collections.abc import Callable
@@ -28,7 +28,9 @@ from probes import (
     _tls,
     egress,
 )
-from probes._stream import Connection, Deadline, NotPermittedError, Poller
+from probes._icmp import Echoes, IcmpSocket
+from probes._poller import Poller, Waiter
+from probes._stream import Connection
 
 MAX_LOOKUPS = 32  # lookups at once; a name server that hangs holds a thread until the C library gives up
 MAX_WAITING_LOOKUPS = 1024
@@ -52,11 +54,15 @@ class LiveNetwork:
         self._lookups: concurrent.futures.ThreadPoolExecutor | None = None
         self._waiting = 0
         self._poller: Poller | None = None
+        self._icmp: dict[int, IcmpSocket] = {}
         self._contexts: dict[TlsPolicy, ssl.SSLContext] = {}
         self._building: dict[TlsPolicy, asyncio.Future[ssl.SSLContext]] = {}
 
     def close(self) -> None:
-        """Let go of the threads and of the epoll set."""
+        """Let go of the threads, of the ICMP sockets and of the epoll set."""
+        for shared in self._icmp.values():
+            shared.close()
+        self._icmp.clear()
         if self._poller is not None:
             self._poller.close()
             self._poller = None
@@ -66,14 +72,17 @@ class LiveNetwork:
 
     @property
     def open_connections(self) -> int:
-        """Connections not closed yet."""
-        return self._poller.open_connections if self._poller else 0
+        """Connections and echoes not closed yet."""
+        if self._poller is None:
+            return 0
+        return self._poller.watched - len(self._icmp) + sum(shared.users for shared in self._icmp.values())
 
     async def resolve(
         self, host: str, port: int, ctx: Context, route: Route = ANYWHERE
     ) -> list[tuple[int, tuple[Any, ...]]]:
         """(family, socket address) in the system's order; ProbeError(DNS), OwnFault(OWN_RESOLVER). Literals at once."""
-        host = route.addresses.get(host.lower(), host)
+        if route.addresses:
+            host = route.addresses.get(host.lower(), host)
         literal = _literal(host, port, route.family)
         if literal is not None:
             return [literal]
@@ -103,52 +112,63 @@ class LiveNetwork:
         if self._lookups is None:
             self._lookups = concurrent.futures.ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="resolve")
         loop = asyncio.get_running_loop()
-        deadline = Deadline(ctx, ctx.deadline_ns, loop)
+        waiter = Waiter(ctx, ctx.deadline_ns, self._current_poller())
         self._waiting += 1
         lookup = loop.run_in_executor(self._lookups, self._getaddrinfo, host, port, family, socket.SOCK_STREAM)
-        lookup.add_done_callback(lambda done: self._looked_up(done, deadline))
+        lookup.add_done_callback(lambda done: self._looked_up(done, waiter))
         try:
             if not lookup.done():
-                await deadline.wait(f"resolving {host}")
+                await waiter.wait("resolving", host)
             return lookup.result()
         except ProbeError:
             raise OwnFault(InconclusiveReason.OWN_RESOLVER, f"resolving {host}: no answer in time") from None
         finally:
-            deadline.cancel()
+            waiter.wait_no_more()
             lookup.cancel()
 
-    def _looked_up(self, done: asyncio.Future[Any], deadline: Deadline) -> None:
+    def _looked_up(self, done: asyncio.Future[Any], waiter: Waiter) -> None:
         self._waiting -= 1
         if not done.cancelled():
             done.exception()  # fetched, so that an answer nobody waits for any more is not reported as forgotten
-        if deadline.waiter is not None and not deadline.waiter.done():
-            deadline.waiter.set_result(True)
+        waiter.wake()
 
     async def connect(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """Open a connection to the first address that answers; each gets an equal share of the time that is left."""
-        addresses = await self.resolve(host, port, ctx, route)
-        start_ns, overslept_ns = ctx.now_ns(), 0
+        known = None if route.addresses else _literal(host, port, route.family)
+        addresses = [known] if known is not None else await self.resolve(host, port, ctx, route)
+        target = f"{host}:{port}"
+        start_ns = ctx.now_ns()
+        end_ns = 0
         try:
-            connection = await self._first_that_answers(addresses, f"{host}:{port}", ctx, route)
-            overslept_ns = connection.overslept_ns
+            if len(addresses) == 1:
+                family, address = addresses[0]
+                _guard(address[0], target, route)
+                connection = Connection(self.tls_context, self._current_poller(), ctx, ctx.deadline_ns, target)
+                await connection.open(family, address, route.source)
+            else:
+                connection = await self._first_that_answers(addresses, target, ctx, route)
+            end_ns = ctx.now_ns() - connection.overslept_ns
             return connection
         finally:
-            ctx.add_phase(Phase.CONNECT, ctx.now_ns() - start_ns - overslept_ns)
+            ctx.add_phase(Phase.CONNECT, (end_ns or ctx.now_ns()) - start_ns)
 
     async def datagram(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """A UDP socket for the first address of a host; nothing is sent yet."""
         family, address = (await self.resolve(host, port, ctx, route))[0]
-        return await self._try(family, address, f"{host}:{port}", ctx, route, ctx.deadline_ns, socket.SOCK_DGRAM)
+        target = f"{host}:{port}"
+        _guard(address[0], target, route)
+        connection = Connection(self.tls_context, self._current_poller(), ctx, ctx.deadline_ns, target)
+        await connection.open(family, address, route.source, socket.SOCK_DGRAM)
+        return connection
 
-    async def echo(self, host: str, ctx: Context, route: Route = ANYWHERE) -> Connection:
-        """An ICMP socket for the first address of a host: unprivileged, else raw; OwnFault with what is missing."""
+    async def echo(self, host: str, ctx: Context, route: Route = ANYWHERE) -> Echoes:
+        """Echoes to the first address of a host, by the one ICMP socket of its family; OwnFault where there is none."""
         family, address = (await self.resolve(host, 0, ctx, route))[0]
-        proto = socket.IPPROTO_ICMPV6 if family == socket.AF_INET6 else socket.IPPROTO_ICMP
-        for kind in (socket.SOCK_DGRAM, socket.SOCK_RAW):
-            with contextlib.suppress(NotPermittedError):
-                return await self._try(family, address, host, ctx, route, ctx.deadline_ns, kind, proto)
-        hint = "allow it by the sysctl net.ipv4.ping_group_range or by the capability CAP_NET_RAW"
-        raise OwnFault(InconclusiveReason.INTERNAL, f"this process may not send ICMP: {hint}")
+        _guard(address[0], host, route)
+        shared = self._icmp.get(family)
+        if shared is None:
+            shared = self._icmp[family] = IcmpSocket(socket.AddressFamily(family), self._current_poller())
+        return Echoes(shared, address, host, ctx, route.source)
 
     async def _first_that_answers(
         self, addresses: list[tuple[int, tuple[Any, ...]]], target: str, ctx: Context, route: Route
@@ -160,41 +180,18 @@ class LiveNetwork:
             now_ns = ctx.now_ns()
             share_ns = ctx.deadline_ns if left == 1 else now_ns + max(ctx.deadline_ns - now_ns, 0) // left
             try:
-                return await self._try(family, address, target, ctx, route, share_ns)
+                _guard(address[0], target, route)
+                connection = Connection(self.tls_context, self._current_poller(), ctx, share_ns, target)
+                await connection.open(family, address, route.source)
             except ProbeError as failure:
                 failures.append(failure)
             except OwnFault as fault:
                 faults.append(fault)
+            else:
+                connection.wait_until(ctx.deadline_ns)
+                return connection
         # One address that their side refused is evidence; addresses that this machine cannot reach at all are none.
         raise failures[-1] if failures else faults[-1]
-
-    async def _try(
-        self,
-        family: int,
-        address: tuple[Any, ...],
-        target: str,
-        ctx: Context,
-        route: Route,
-        share_ns: int,
-        kind: int = socket.SOCK_STREAM,
-        proto: int = 0,
-    ) -> Connection:
-        refused = egress.refusal(str(address[0]), public_only=route.public_only)
-        if refused:
-            if route.public_only:
-                raise ProbeError(FailReason.PROTOCOL, f"{target} refused: {refused}")
-            raise OwnFault(InconclusiveReason.INTERNAL, f"{target} refused: {refused}")
-        poller = self._current_poller()
-        deadline = Deadline(ctx, share_ns, poller.loop)
-        connection = Connection(self.tls_context, poller, ctx, deadline, target)
-        try:
-            await connection.open(family, address, route.source, kind, proto)
-        except BaseException:
-            connection.close_now()
-            raise
-        deadline.move(ctx.deadline_ns)
-        ctx.notes.peer = connection.peer
-        return connection
 
     def _current_poller(self) -> Poller:
         if self._poller is None:
@@ -219,6 +216,16 @@ class LiveNetwork:
             self._contexts[policy] = done.result()
 
 
+def _guard(address: str, target: str, route: Route) -> None:
+    """Nothing if the egress guard lets an address through; else whose fault it is that it was asked for."""
+    refused = egress.refusal(address, public_only=route.public_only)
+    if refused:
+        if route.public_only:
+            raise ProbeError(FailReason.PROTOCOL, f"{target} refused: {refused}")
+        raise OwnFault(InconclusiveReason.INTERNAL, f"{target} refused: {refused}")
+
+
+@functools.lru_cache(maxsize=4096)
 def _literal(host: str, port: int, family: Family | None) -> tuple[int, tuple[Any, ...]] | None:
     """A numeric address without asking anybody; None for a name, or for a family it is not of."""
     if ":" in host:

@@ -54,8 +54,7 @@ def handshake_failure(error: ssl.SSLError, context: ssl.SSLContext, server_name:
         return ProbeError(FailReason.TLS, f"certificate of {server_name} refused: {cause}")
     if isinstance(error, ssl.SSLEOFError | ssl.SSLZeroReturnError):
         return ProbeError(FailReason.TLS, f"{server_name} closed the connection during the TLS handshake")
-    reason = (error.reason or "no reason given").lower().replace("_", " ")
-    return ProbeError(FailReason.TLS, f"TLS handshake with {server_name} failed: {reason}")
+    return ProbeError(FailReason.TLS, f"TLS handshake with {server_name} failed: {said(error)}")
 
 
 def _trusts_anybody(context: ssl.SSLContext) -> bool:
@@ -70,7 +69,12 @@ def expiry_s(chain: tuple[bytes, ...]) -> int | None:
     return min(expiries, default=None)
 
 
-def presented(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
+def said(error: ssl.SSLError) -> str:
+    """What OpenSSL says, as the end of a sentence."""
+    return (error.reason or "no reason given").lower().replace("_", " ")
+
+
+def presented(connection: ssl.SSLObject | None) -> tuple[bytes, ...]:
     """The chain that the peer presented, in DER, the certificate of the peer first; nothing if it presented none."""
     chain: Any = getattr(connection, "get_unverified_chain", None)  # public from 3.13 on
     if chain is not None:
@@ -78,7 +82,7 @@ def presented(connection: ssl.SSLSocket) -> tuple[bytes, ...]:
     inner: Any = getattr(connection, "_sslobj", None)  # 3.11 and 3.12 have it one level down only
     if inner is not None and hasattr(inner, "get_unverified_chain"):
         return tuple(certificate.public_bytes(_DER) for certificate in inner.get_unverified_chain() or ())
-    leaf = connection.getpeercert(binary_form=True)
+    leaf = connection.getpeercert(binary_form=True) if connection is not None else None
     return (leaf,) if leaf else ()
 
 

@@ -72,25 +72,44 @@ class Spec:
         addresses = {host.lower(): address for host, address in self.resolve.items()}
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
+    @functools.cached_property
+    def fixed(self) -> tuple[str, int, bytes] | None:
+        """Host, port and question, if nothing in them has to be replaced at run time."""
+        if not template.is_fixed((self.server, self.query)):
+            return None
+        return _asked(self, template.Expander(_no_secret, {}))
+
+    @functools.cached_property
+    def label(self) -> str:
+        """What `target` says."""
+        return "variable" if template.variables(self.server) else self.server
+
 
 def target(spec: Spec) -> str:
     """host:port of the server, for a metric's label; `variable` where an answer chooses it."""
-    return "variable" if template.variables(spec.server) else spec.server
+    return spec.label
+
+
+def _no_secret(reference: str) -> str:
+    raise AssertionError(reference)
+
+
+def _asked(spec: Spec, expander: template.Expander) -> tuple[str, int, bytes]:
+    """Whom to ask, and the question without its id."""
+    try:
+        host, port = split_host_port(expander.text(spec.server))
+        return host, port, _dns_codec.question(0, expander.text(spec.query), spec.type, recursive=spec.recursive)
+    except ValueError as error:
+        raise ProbeError(FailReason.SCRIPT, str(error)) from None
 
 
 async def probe(spec: Spec, ctx: Context) -> Result:
     """One question, one answer. ProbeError or OwnFault; another rcode than expected is an ASSERTION."""
     start_ns = ctx.now_ns()
-    expander = template.Expander(ctx.secret, ctx.variables)
-    try:
-        host, port = split_host_port(expander.text(spec.server))
-        asked = _dns_codec.question(
-            secrets.randbits(16), expander.text(spec.query), spec.type, recursive=spec.recursive
-        )
-    except ValueError as error:
-        raise ProbeError(FailReason.SCRIPT, str(error)) from None
+    host, port, asked = spec.fixed or _asked(spec, template.Expander(ctx.secret, ctx.variables))
+    asked = secrets.token_bytes(2) + asked[2:]
     route = spec.route
-    if template.variables(spec.server) and ctx.saw_public:
+    if ctx.saw_public and template.variables(spec.server):
         route = replace(route, public_only=True)
     reply = None if spec.tcp else await _over_udp(host, port, asked, ctx, route)
     if reply is None or reply.truncated:

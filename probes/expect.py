@@ -6,6 +6,7 @@ against what came.
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -266,6 +267,22 @@ class Expect:
     certificate: Certificate | None = None
     time: TimeBound | None = None
     size: SizeBound | None = None
+
+    def plainly_met(self, facts: Mapping[str, Any]) -> bool:
+        """Whether an answer meets expectations of which there are no more than that of a status: most checks have
+        nothing else to be judged. False says no more than that they have to be looked at one by one.
+        """
+        if not self._is_plain:
+            return False
+        status: int | None = facts.get("status")
+        if status is None:
+            return True
+        low, high = (self.status or SUCCESS)[0]
+        return low <= status <= high
+
+    @functools.cached_property
+    def _is_plain(self) -> bool:
+        return not any(getattr(self, name) for name in self.__dataclass_fields__ if name != "status")
 
     def ids(self, step: str, *, with_status: bool) -> tuple[str, ...]:
         """The ids of all its assertions, in the order in which they are judged."""

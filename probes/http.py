@@ -313,9 +313,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
     """One request and its redirects. ProbeError or OwnFault; a status is no failure here but in `expect`."""
     start_ns = ctx.now_ns()
     request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
-    if not isinstance(ctx.cookies, Jar):
-        ctx.cookies = Jar()
-    public_only = spec.host_is_chosen and ctx.saw_public
+    public_only = ctx.saw_public and spec.host_is_chosen
     for _ in range(spec.redirects + 1):
         response = await _fetch(request, spec, ctx, public_only=public_only)
         location = response.header(b"location") if response.status in _REDIRECTS and spec.redirects else None
@@ -353,8 +351,8 @@ async def _fetch(request: _Request, spec: Spec, ctx: Context, *, public_only: bo
     route = spec.route
     if public_only:
         route = replace(route, public_only=True)
-    jar = ctx.cookies.header(url, ctx.now_ns())
-    data = _on_the_wire(request, jar) if jar else request.plain
+    cookies = ctx.cookies.header(url, ctx.now_ns()) if ctx.cookies is not None else ""
+    data = _on_the_wire(request, cookies) if cookies else request.plain
     stream = await ctx.network.connect(request.host, request.port, ctx, route)
     try:
         if url.scheme == "https":
@@ -363,7 +361,9 @@ async def _fetch(request: _Request, spec: Spec, ctx: Context, *, public_only: bo
     finally:
         await stream.close()
     ctx.saw_public = ctx.saw_public or egress.is_public(stream.peer)
-    ctx.cookies.store(url, response.headers, ctx.now_ns())
+    if b"set-cookie" in response.names:
+        ctx.cookies = ctx.cookies or Jar()
+        ctx.cookies.store(url, response.headers, ctx.now_ns())
     return response
 
 

@@ -56,10 +56,15 @@ class Spec:
         """The TLS settings as the network wants them."""
         return self.tls.policy(self.alpn)
 
+    @functools.cached_property
+    def label(self) -> str:
+        """What `target` says."""
+        return "variable" if template.variables(self.connect) else self.connect
+
 
 def target(spec: Spec) -> str:
     """host:port, for a metric's label; `variable` where an answer chooses the host."""
-    return "variable" if template.variables(spec.connect) else spec.connect
+    return spec.label
 
 
 async def probe(spec: Spec, ctx: Context) -> Result:
@@ -70,7 +75,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
     except ValueError as error:
         raise ProbeError(FailReason.SCRIPT, str(error)) from None
     route = spec.route
-    if template.variables(spec.connect) and ctx.saw_public:
+    if ctx.saw_public and template.variables(spec.connect):
         route = replace(route, public_only=True)
     stream = await ctx.network.connect(host, port, ctx, route)
     try:

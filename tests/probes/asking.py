@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import ssl
 import time
-from collections.abc import Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -37,6 +39,24 @@ async def probe(network: Network, kind: str, settings: Mapping[str, Any]) -> Res
     spec = transaction.parse({kind: settings}).steps[0].spec
     result: Result = await load(kind).probe(spec, context(network))
     return result
+
+
+@asynccontextmanager
+async def listening(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
+    context: ssl.SSLContext | None = None,
+) -> AsyncIterator[int]:
+    """The port of a server that lasts until its last connection has ended: a probe is done before its peer notices."""
+    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        for _ in range(3):  # whoever has connected is accepted, and has a transport
+            await asyncio.sleep(0)
+        server.close()
+        async with asyncio.timeout(10):
+            while server._active_count:  # type: ignore[attr-defined] # noqa: ASYNC110 - no wait_closed before 3.12
+                await asyncio.sleep(0.001)
 
 
 def open_descriptors() -> int:

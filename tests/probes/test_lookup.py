@@ -14,7 +14,7 @@ import pytest
 from probes import FailReason, InconclusiveReason, Outcome
 from probes._net import LiveNetwork
 from probes.transaction import SpecError, parse
-from tests.probes.asking import ask
+from tests.probes.asking import ask, listening
 
 Answering = Callable[[bytes, int], bytes | None]
 
@@ -61,8 +61,8 @@ async def greeter() -> AsyncIterator[int]:
         writer.write(b"hello\n")
         writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(greet) as port:
+        yield port
 
 
 def greeting(port: int, resolver: int, **more: object) -> dict[str, Any]:

@@ -18,8 +18,8 @@ import pytest
 
 from probes import Context, FailReason, Family, InconclusiveReason, Outcome, OwnFault, Phase, ProbeError, Route
 from probes._net import LiveNetwork
-from probes._stream import Deadline
-from tests.probes.asking import SECOND_NS, ask, context, descriptors_fall_to, open_descriptors
+from probes._poller import Poller, Waiter
+from tests.probes.asking import SECOND_NS, ask, context, descriptors_fall_to, listening, open_descriptors
 from tests.probes.hostile import Hostile
 
 
@@ -147,10 +147,11 @@ async def test_a_silent_address_leaves_time_for_the_next(hostile: Hostile) -> No
 async def test_what_this_machine_refuses_is_not_theirs(
     code: int, reason: object, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def refuse(self: socket.socket, address: object) -> None:
-        raise OSError(code, "words")
+    class Refusing(socket.SocketType):
+        def connect_ex(self, address: object, /) -> int:
+            return code
 
-    monkeypatch.setattr(socket.socket, "connect", refuse)
+    monkeypatch.setattr(socket, "SocketType", Refusing)
     assert (await failure(LiveNetwork(), "127.0.0.1", 9)).reason is reason
 
 
@@ -209,8 +210,7 @@ async def test_the_source_address_is_used(network: LiveNetwork) -> None:
         peers.append(writer.get_extra_info("peername")[0])
         writer.close()
 
-    async with await asyncio.start_server(note, "127.0.0.1", 0) as noting:
-        port = noting.sockets[0].getsockname()[1]
+    async with listening(note) as port:
         stream = await network.connect("127.0.0.1", port, context(network), Route(source="127.0.0.9"))
         assert await stream.receive(10) == b""
         await stream.close()
@@ -265,9 +265,10 @@ class Frozen:
 
 
 async def test_a_deadline_on_time_just_fires(network: LiveNetwork) -> None:
-    ctx = context(network, timeout_s=0.05)
+    ctx, poller = context(network, timeout_s=0.05), Poller()
     with pytest.raises(ProbeError) as raised:
-        await Deadline(ctx, ctx.deadline_ns, asyncio.get_running_loop()).wait("waiting")
+        await Waiter(ctx, ctx.deadline_ns, poller).wait("waiting for", "nobody")
+    poller.close()
     assert raised.value.reason is FailReason.TIMEOUT
     assert not ctx.tainted
 
@@ -367,8 +368,7 @@ async def test_the_answer_of_a_peer_that_stopped_reading_is_heard(network: LiveN
             pass
         writer.close()
 
-    async with await asyncio.start_server(refuse, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(refuse) as port:
         check = {"http": {"post": f"http://127.0.0.1:{port}/", "body": "x" * 60_000}, "expect": {"status": 413}}
         result = await ask(network, check)
     assert result.outcome is Outcome.PASS, result.message

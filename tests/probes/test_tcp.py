@@ -14,7 +14,7 @@ import trustme
 
 from probes import FailReason, Outcome, Phase
 from probes._net import LiveNetwork
-from tests.probes.asking import ask
+from tests.probes.asking import ask, listening
 
 
 class Smtp:
@@ -49,8 +49,8 @@ async def mail(certificate: trustme.LeafCert, *, early: bytes = b"") -> AsyncIte
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     certificate.configure_cert(context)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)  # refused handshakes
-    async with await asyncio.start_server(Smtp(context, early=early), "127.0.0.1", 0) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(Smtp(context, early=early)) as port:
+        yield port
 
 
 def dialogue(port: int, ca: trustme.CA, folder: Path) -> dict[str, Any]:
@@ -106,16 +106,15 @@ async def test_an_unmet_pattern_says_what_came(network: LiveNetwork) -> None:
         writer.write(b"421 too busy\r\n")
         writer.close()
 
-    async with await asyncio.start_server(greet, "127.0.0.1", 0) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(greet) as port:
         result = await ask(network, {"tcp": {"connect": f"127.0.0.1:{port}", "dialogue": [{"expect": "^220"}]}})
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.ASSERTION)
     assert result.message == r"expected '^220', the connection closed after '421 too busy\r\n'"
 
 
 async def test_connecting_alone_is_a_probe(network: LiveNetwork) -> None:
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0) as server:
-        result = await ask(network, {"tcp": {"connect": f"127.0.0.1:{server.sockets[0].getsockname()[1]}"}})
+    async with listening(lambda _, writer: writer.close()) as port:
+        result = await ask(network, {"tcp": {"connect": f"127.0.0.1:{port}"}})
     assert result.outcome is Outcome.PASS
     assert set(result.phases_ns) == {Phase.CONNECT}
 
@@ -128,8 +127,8 @@ async def test_the_tls_kind_asks_for_a_least_version(least: str, network: LiveNe
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     ca.issue_cert("127.0.0.1").configure_cert(context)
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
-    async with await asyncio.start_server(lambda _, writer: writer.close(), "127.0.0.1", 0, ssl=context) as server:
-        connect = f"127.0.0.1:{server.sockets[0].getsockname()[1]}"
+    async with listening(lambda _, writer: writer.close(), context) as port:
+        connect = f"127.0.0.1:{port}"
         settings = {"connect": connect, "tls": {"ca_file": str(tmp_path / "ca.pem")}, "min_version": least}
         step = {"name": "t", "tls": settings, "expect": {"json": {"$.version": "TLSv1.2"}}}
         result = await ask(network, {"steps": [step | {"extract": {"until": "$.cert_not_after_s"}}]})

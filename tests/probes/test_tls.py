@@ -15,7 +15,7 @@ import trustme
 
 from probes import FailReason, InconclusiveReason, Outcome, Phase, TlsPolicy, _tls
 from probes._net import LiveNetwork
-from tests.probes.asking import ask
+from tests.probes.asking import ask, listening
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LONG_AGO = dt.datetime(2020, 5, 17, 12, 0, tzinfo=dt.UTC)
@@ -45,8 +45,8 @@ async def serving(context: ssl.SSLContext) -> AsyncIterator[int]:
             writer.close()
 
     asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)  # refused handshakes
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
-        yield server.sockets[0].getsockname()[1]
+    async with listening(answer, context) as port:
+        yield port
 
 
 def server_context(certificate: trustme.LeafCert) -> ssl.SSLContext:
@@ -165,8 +165,8 @@ async def test_a_peer_that_speaks_no_tls_fails_the_handshake(says: bytes, networ
         writer.write(says)
         writer.close()
 
-    async with await asyncio.start_server(answer, "127.0.0.1", 0) as server:
-        result = await ask(network, https(server.sockets[0].getsockname()[1]))
+    async with listening(answer) as port:
+        result = await ask(network, https(port))
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TLS), result.message
 
 
@@ -176,8 +176,8 @@ async def test_a_silent_handshake_times_out(network: LiveNetwork) -> None:
             pass
         writer.close()
 
-    async with await asyncio.start_server(stay, "127.0.0.1", 0) as server:
-        check = https(server.sockets[0].getsockname()[1], verify=False, why_unverified="no roots to load first")
+    async with listening(stay) as port:
+        check = https(port, verify=False, why_unverified="no roots to load first")
         result = await ask(network, check, timeout_s=0.3)
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
     assert "TLS handshake" in (result.message or "")
@@ -203,8 +203,7 @@ async def test_big_answers_over_tls_arrive_whole(authority: tuple[trustme.CA, st
         writer.close()
 
     context = server_context(ca.issue_cert("a.test"))
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
-        port = server.sockets[0].getsockname()[1]
+    async with listening(answer, context) as port:
         result = await ask(network, https(port, ca_file=ca_file) | {"expect": {"size": ">= 1000KiB"}})
     assert result.outcome is Outcome.PASS, result.message
     assert result.facts["body"] == body
@@ -219,7 +218,7 @@ async def test_https_never_leads_to_http(authority: tuple[trustme.CA, str], netw
         writer.close()
 
     context = server_context(ca.issue_cert("a.test"))
-    async with await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context) as server:
-        result = await ask(network, https(server.sockets[0].getsockname()[1], ca_file=ca_file))
+    async with listening(answer, context) as port:
+        result = await ask(network, https(port, ca_file=ca_file))
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.PROTOCOL)
     assert "from https to http" in (result.message or "")

@@ -1,0 +1,253 @@
+"""Sockets in one edge-triggered epoll set, and the deadlines of those who wait for them.
+
+The set is nested in the event loop as one file descriptor (a fresh connection costs six system calls; the loop's own
+selector would add four), and who waits is resumed by the poller itself, not by a turn of the loop for the event and
+another one for the task. A deadline that fires late proves that our loop stood still: the peer gets one grace turn for
+what already lies in the kernel, and the attempt is marked tainted (FAULTS rule 2).
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextvars
+import errno
+import heapq
+import os
+import select
+import types
+from collections.abc import Callable, Generator
+from typing import Any
+
+from probes import Context, FailReason, InconclusiveReason, OwnFault, ProbeError
+
+LATE_NS = 100_000_000  # a deadline that fires later than this proves that the loop stopped …
+GRACE_NS = 250_000_000  # … and what has arrived meanwhile gets this long to be read
+_SHORTEST_S = 0.001  # loops round what is shorter to nothing, and spin
+_SWEEP = 4_096  # deadlines until those that are over are swept out of the heap
+_NEVER = 1 << 63
+
+_EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
+_BATCH = 256
+
+_EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
+# Refused by this machine before a packet left it: no route, link down, a local firewall.
+_NO_WAY_OUT = frozenset(
+    {errno.ENETUNREACH, errno.EHOSTUNREACH, errno.ENETDOWN, errno.EPERM, errno.EACCES, errno.EAFNOSUPPORT}
+)
+
+_FIREWALLED = frozenset({errno.ENETDOWN, errno.EPERM, errno.EACCES})
+
+
+@types.coroutine
+def give_way() -> Generator[None, None, None]:
+    """Let everything else that is ready have one turn of the loop."""
+    yield
+
+
+def time_is_up(doing: str) -> ProbeError:
+    """The failure of an attempt that did not finish within its deadline."""
+    return ProbeError(FailReason.TIMEOUT, f"time ran out while {doing}")
+
+
+def cause(error: OSError) -> str:
+    """What an error of the system says, as the end of a sentence."""
+    return os.strerror(error.errno).lower() if error.errno else type(error).__name__
+
+
+def own_fault(error: OSError, doing: str) -> OwnFault | None:
+    """`error` as a fault of this machine, or None if it may be the target's."""
+    said = os.strerror(error.errno) if error.errno else type(error).__name__
+    if error.errno in _EXHAUSTED:
+        return OwnFault(InconclusiveReason.INTERNAL, f"{doing}: {said}")
+    if error.errno in _NO_WAY_OUT:
+        return OwnFault(InconclusiveReason.OWN_NETWORK, f"{doing}: {said}")
+    return None
+
+
+def is_refused_here(code: int) -> bool:
+    """Whether an error that a connection under way has come to is this machine's for sure, whoever may have said so."""
+    return code in _EXHAUSTED or code in _FIREWALLED
+
+
+class Waiter:
+    """One that waits until somebody wakes it or time is up, with the grace turn of FAULTS rule 2. One wait at a time.
+
+    It is what a task waits for as it would for a Future (the protocol that `asyncio.isfuture` tells by), so that `wake`
+    resumes the task at once instead of two turns of the loop later.
+    """
+
+    __slots__ = (
+        "_asyncio_future_blocking",
+        "_cancelled",
+        "_context",
+        "_number",
+        "_resume",
+        "at_ns",
+        "ctx",
+        "expired",
+        "poller",
+    )
+
+    def __init__(self, ctx: Context, at_ns: int, poller: Poller) -> None:
+        self.ctx, self.poller, self.at_ns = ctx, poller, at_ns
+        self._resume: Callable[[Waiter], object] | None = None
+        self._asyncio_future_blocking = self.expired = self._cancelled = False
+        self._number = poller.arm(self, at_ns)
+
+    def wait_until(self, at_ns: int) -> None:
+        """Let time be up at another instant."""
+        if at_ns != self.at_ns:
+            self.poller.disarm(self._number)
+            self.at_ns, self.expired = at_ns, False
+            self._number = self.poller.arm(self, at_ns)
+
+    def wait_no_more(self) -> None:
+        """Let time never be up."""
+        self.poller.disarm(self._number)
+
+    def fire(self, now_ns: int) -> None:
+        """Time is up, says the poller."""
+        if not self.ctx.tainted and now_ns - self.at_ns > LATE_NS:
+            self.ctx.tainted = True
+            self._number = self.poller.arm(self, now_ns + GRACE_NS)
+            return
+        self.expired = True
+        self.wake()
+
+    @types.coroutine
+    def wait(self, doing: str, target: str) -> Generator[Waiter, None, None]:
+        """Until somebody wakes it; ProbeError(TIMEOUT) when time is up first, saying what was done to what."""
+        if not self.expired:
+            self._asyncio_future_blocking = True
+            yield self
+        if self.expired:
+            raise time_is_up(f"{doing} {target}")
+
+    def wake(self) -> None:
+        """Resume the task that waits here, now; nothing if none does. Only from a callback of the loop."""
+        resume = self._resume
+        if resume is not None:
+            self._resume = None
+            self._context.run(resume, self)
+
+    # What a task asks of a Future.
+
+    def get_loop(self) -> asyncio.AbstractEventLoop:
+        return self.poller.loop
+
+    def add_done_callback(self, resume: Callable[[Waiter], object], *, context: contextvars.Context) -> None:
+        self._resume, self._context = resume, context
+
+    def result(self) -> None:
+        if self._cancelled:
+            self._cancelled = False
+            raise asyncio.CancelledError
+
+    def cancel(self, msg: Any = None) -> bool:  # noqa: ANN401, ARG002 - as a Future's
+        resume = self._resume
+        if resume is None:
+            return False
+        self._resume, self._cancelled = None, True
+        self.poller.loop.call_soon(resume, self, context=self._context)
+        return True
+
+
+class Poller:
+    """All sockets of one network in one epoll set, which the loop watches as a single file descriptor, and all its
+    deadlines in one heap under a single timer of the loop. The contexts of a network share one clock.
+    """
+
+    __slots__ = ("_armed", "_due", "_epoll", "_fresh", "_number", "_ring_at_ns", "_timer", "_watched", "loop")
+
+    def __init__(self) -> None:
+        self.loop = asyncio.get_running_loop()
+        try:
+            self._epoll = select.epoll()
+        except OSError as error:
+            raise own_fault(error, "opening an epoll set") or error from None
+        self._watched: dict[int, Callable[[int], None]] = {}
+        self._fresh: set[int] = set()
+        self._due: list[tuple[int, int]] = []  # heap of (instant, number) …
+        self._armed: dict[int, Waiter] = {}  # … of which only these are still to fire
+        self._number = 0
+        self._timer: asyncio.TimerHandle | None = None
+        self._ring_at_ns = _NEVER
+        self.loop.add_reader(self._epoll.fileno(), self._drain)
+
+    def add(self, fd: int, on_events: Callable[[int], None], events: int = _EVENTS) -> None:
+        """Tell `on_events` of each change of a socket; OSError where the set cannot take it."""
+        self._epoll.register(fd, events)
+        self._watched[fd] = on_events
+        self._fresh.add(fd)
+
+    def change(self, fd: int, events: int) -> None:
+        """Look for other events of a socket from now on."""
+        self._epoll.modify(fd, events)
+
+    def forget(self, fd: int) -> None:
+        """Before the socket is closed, which takes it out of the set by itself."""
+        del self._watched[fd]
+
+    def _drain(self) -> None:
+        watched, fresh = self._watched, self._fresh
+        fresh.clear()
+        for fd, events in self._epoll.poll(0, _BATCH):
+            on_events = watched.get(fd)
+            # A number given to another socket since the poll: the event was its predecessor's.
+            if on_events is not None and fd not in fresh:
+                on_events(events)
+
+    def arm(self, waiter: Waiter, at_ns: int) -> int:
+        """Fire `waiter` at an instant of its clock, never before; the number it is disarmed by."""
+        self._number = number = self._number + 1
+        self._armed[number] = waiter
+        heapq.heappush(self._due, (at_ns, number))
+        if at_ns < self._ring_at_ns:
+            self._set_timer(at_ns, waiter.ctx.now_ns(), 0)
+        if not number % _SWEEP:
+            self._due = [entry for entry in self._due if entry[1] in self._armed]
+            heapq.heapify(self._due)
+        return number
+
+    def disarm(self, number: int) -> None:
+        """Never fire it; nothing if it has fired."""
+        self._armed.pop(number, None)
+
+    def _set_timer(self, at_ns: int, now_ns: int, shortest_s: float) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self._ring_at_ns = at_ns
+        self._timer = self.loop.call_later(max((at_ns - now_ns) / 1e9, shortest_s), self._ring)
+
+    def _ring(self) -> None:
+        """Fire what is due, and sleep until what is due next."""
+        self._timer, self._ring_at_ns = None, _NEVER
+        while self._due:
+            at_ns, number = self._due[0]
+            waiter = self._armed.get(number)
+            if waiter is None:
+                heapq.heappop(self._due)
+                continue
+            now_ns = waiter.ctx.now_ns()
+            if now_ns < at_ns:
+                if at_ns < self._ring_at_ns:
+                    self._set_timer(at_ns, now_ns, _SHORTEST_S)
+                return
+            heapq.heappop(self._due)
+            del self._armed[number]
+            waiter.fire(now_ns)
+
+    def close(self) -> None:
+        """Let go of the set and of the timer."""
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+        if not self._epoll.closed:
+            if not self.loop.is_closed():
+                self.loop.remove_reader(self._epoll.fileno())
+            self._epoll.close()
+
+    @property
+    def watched(self) -> int:
+        """How many sockets are in the set."""
+        return len(self._watched)
