@@ -34,10 +34,10 @@ _STAMP = struct.Struct("@ll")  # struct timespec
 _PKTINFO = struct.Struct("@i4s4s")  # struct in_pktinfo
 _PKTINFO6 = struct.Struct("@16si")  # struct in6_pktinfo
 _ERROR = struct.Struct("@IBBBxII")  # struct sock_extended_err
-_COUNT = struct.Struct("@I")
+_MEMINFO = struct.Struct("@9I")  # enum sk_meminfo_vars; the last counts what was dropped
 
 # What Python has no names for: linux/socket.h, linux/in.h, linux/in6.h, linux/icmp.h, linux/errqueue.h.
-_SO_TIMESTAMPNS, _SO_RXQ_OVFL, _SO_RCVBUFFORCE = 35, 40, 33
+_SO_TIMESTAMPNS, _SO_RCVBUFFORCE, _SO_MEMINFO = 35, 33, 55
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_PKTINFO = 8
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
@@ -112,7 +112,6 @@ class IcmpSocket:
     def _set_options(self) -> None:
         sock, version = self._sock, self._version
         sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
-        sock.setsockopt(socket.SOL_SOCKET, _SO_RXQ_OVFL, 1)
         sock.setsockopt(version.level, version.receive_errors, 1)
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
@@ -207,26 +206,30 @@ class IcmpSocket:
                 del self._waiting[sequence]
                 echoes.replied(sequence, queued_ns)
 
-    def _queued_ns(self, ancillary: list[tuple[int, int, bytes]]) -> int:
+    @staticmethod
+    def _queued_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
         """How long a packet lay in the kernel until we took it, by its stamp; 0 where there is none to believe."""
-        queued_ns = 0
         for level, kind, data in ancillary:
-            if level != socket.SOL_SOCKET:
-                continue
-            if kind == _SO_TIMESTAMPNS:
+            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
                 seconds, nanoseconds = _STAMP.unpack(data)
                 # The kernel stamps with the wall clock: the one thing to hold its stamp against, and good for no other.
-                queued_ns = time.time_ns() - seconds * 1_000_000_000 - nanoseconds  # noqa: TID251
-            elif kind == _SO_RXQ_OVFL:
-                self._count_dropped(*_COUNT.unpack(data))
-        return queued_ns
+                return time.time_ns() - int(seconds) * 1_000_000_000 - int(nanoseconds)  # noqa: TID251
+        return 0
 
-    def _count_dropped(self, dropped: int) -> None:
+    def look_for_drops(self) -> None:
         """Replies that found our buffer full were ours to lose: who waits now proves nothing by silence."""
+        dropped = self._drops()
         if dropped != self._dropped:
             self._dropped = dropped
             for echoes in self._waiting.values():
                 echoes.ctx.tainted = True
+
+    def _drops(self) -> int:
+        try:
+            info = self._sock.getsockopt(socket.SOL_SOCKET, _SO_MEMINFO, _MEMINFO.size)
+        except OSError:
+            return self._dropped  # an old kernel does not say
+        return int(_MEMINFO.unpack(info)[-1]) if len(info) == _MEMINFO.size else self._dropped
 
     def _read_errors(self) -> None:
         for _ in range(_BATCH):
@@ -293,6 +296,11 @@ class Echoes(Waiter):
         if isinstance(ended, ProbeError):
             raise ended
         return ended
+
+    def fire(self, now_ns: int) -> None:
+        """As any waiter, but silence is believed only where nothing was lost on our side."""
+        self._shared.look_for_drops()
+        super().fire(now_ns)
 
     def is_from(self, source: str) -> bool:
         """Whether an address is the one that was asked."""

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import dataclasses
 import socket
+import time
 
 import pytest
 
-from probes import InconclusiveReason, Outcome, Phase
+from probes import FailReason, InconclusiveReason, Outcome, Phase
 from probes._icmp import checksum
 from probes._net import LiveNetwork
 from probes.transaction import SpecError, parse
+from tests.conformance.probes import namespace
 from tests.probes.asking import ask, open_descriptors
 
 
@@ -51,6 +54,87 @@ async def test_without_the_right_it_is_our_own_fault(network: LiveNetwork, monke
     assert "CAP_NET_RAW" in (result.message or "")
     network.close()
     assert open_descriptors() == before
+
+
+@pytest.fixture(params=[True, False], ids=["unprivileged", "raw"], scope="module")
+def isolated(request: pytest.FixtureRequest) -> namespace.Namespace:
+    problem = namespace.missing()
+    if problem:
+        pytest.skip(problem)
+    return namespace.Namespace(
+        {"192.0.2.9": namespace.unreachable(1), "192.0.2.10": namespace.unreachable(13, quoted=8)},
+        unprivileged=request.param,
+    )
+
+
+def ping(host: str, **more: object) -> dict[str, object]:
+    return {"icmp": {"ping": host, **more}}
+
+
+async def test_one_socket_a_family_serves_everybody(isolated: namespace.Namespace, network: LiveNetwork) -> None:
+    """Each hears what is said to it alone: answers, refusals, silence."""
+    with isolated.entered():
+        await ask(network, ping("127.0.0.1"))
+        await ask(network, ping("::1"))
+        before = open_descriptors()
+        asked = [("127.0.0.1", None), (namespace.REFUSING, FailReason.CONNECT), ("::1", None)] * 20
+        answers = asyncio.gather(*(ask(network, ping(host, count=3, size=1400)) for host, _ in asked))
+        silent = await ask(network, ping("192.0.2.1"), timeout_s=0.3)
+        results = await answers
+        assert open_descriptors() == before
+    assert silent.reason is FailReason.TIMEOUT
+    assert [result.reason for result in results] == [reason for _, reason in asked]
+    assert {len(result.facts["rtt_us"]) for result in results if result.outcome is Outcome.PASS} == {3}
+
+
+@pytest.mark.parametrize(("host", "words"), [("192.0.2.9", "no route to host"), ("192.0.2.10", "no route to host")])
+async def test_who_says_that_it_leads_nowhere_is_heard_at_once(
+    host: str, words: str, isolated: namespace.Namespace, network: LiveNetwork
+) -> None:
+    with isolated.entered():
+        result = await ask(network, ping(host), timeout_s=30)
+        forgiven = await ask(network, ping(host, count=3, lost=2), timeout_s=30)
+    assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.CONNECT)
+    assert result.message == f"{host}: {words}"
+    assert forgiven.reason is FailReason.CONNECT, "more were refused than may be lost"
+
+
+async def test_a_round_trip_does_not_wait_for_our_loop(isolated: namespace.Namespace, network: LiveNetwork) -> None:
+    with isolated.entered():
+        task = asyncio.create_task(ask(network, ping("127.0.0.1")))
+        await asyncio.sleep(0)  # it has begun, and waits
+        assert network.open_connections == 1
+        time.sleep(0.3)  # noqa: ASYNC251 - the fault itself
+        result = await task
+    assert result.steps[0].duration_ns > 300_000_000
+    assert max(result.facts["rtt_us"]) < 100_000
+
+
+async def test_it_leaves_from_the_address_it_is_told(isolated: namespace.Namespace, network: LiveNetwork) -> None:
+    with isolated.entered():
+        from_ours = await ask(network, ping("127.0.0.1", source="127.0.0.9"))
+        from_nowhere = await ask(network, ping("127.0.0.1", source="198.51.100.7"))
+        from_six = await ask(network, ping("::1", source="::1"))
+    assert from_ours.outcome is Outcome.PASS, from_ours.message
+    assert from_six.outcome is Outcome.PASS, from_six.message
+    assert (from_nowhere.outcome, from_nowhere.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.OWN_NETWORK)
+
+
+async def test_without_a_route_it_is_our_own_network(isolated: namespace.Namespace, network: LiveNetwork) -> None:
+    with isolated.entered():
+        result = await ask(network, ping("198.51.100.7"))
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.OWN_NETWORK)
+
+
+async def test_replies_that_we_had_no_room_for_are_not_missing(
+    isolated: namespace.Namespace, network: LiveNetwork, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("probes._icmp._RECEIVE_BYTES", 1)
+    with isolated.entered():
+        result = await ask(network, ping("127.0.0.1", count=20, size=1400), timeout_s=0.3)
+        silence = await ask(network, ping("192.0.2.1"), timeout_s=0.3)
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.STALLED)
+    assert (silence.outcome, silence.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
 
 
 @pytest.mark.parametrize("size", [16, 17, 56, 1400])

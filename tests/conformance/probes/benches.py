@@ -7,6 +7,7 @@ datagram); `reasons` is what a probe must say of each mood.
 from __future__ import annotations
 
 import asyncio
+import functools
 import socket
 import ssl
 import struct
@@ -15,9 +16,11 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import pytest
 import trustme
 
 from probes import FailReason, Phase
+from tests.conformance.probes import namespace
 
 CANARY = "c4n4ry-p4ssw0rd"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -84,9 +87,10 @@ class Bench:
     kind: str
     check: Callable[[int, str], Mapping[str, Any]]
     reasons: Mapping[str, FailReason]
-    moods: Mapping[str, Handler] = field(default_factory=dict)
+    moods: Mapping[str, Any] = field(default_factory=dict)
     datagrams: Mapping[str, Datagram] = field(default_factory=dict)
     phases: frozenset[Phase] = frozenset({Phase.CONNECT, Phase.PROCESSING})
+    target: Callable[[int], str] = lambda port: f"127.0.0.1:{port}"
     context: ssl.SSLContext | None = None  # of the good mood
 
     @asynccontextmanager
@@ -289,4 +293,88 @@ DNS_TCP = Bench(
     },
 )
 
-BENCHES = {"http": HTTP, "tcp": TCP, "tls": TLS, "dns-udp": DNS_UDP, "dns-tcp": DNS_TCP}
+ADDRESSES = {
+    "good": "127.0.0.1",
+    "refused": namespace.REFUSING,
+    "silence": "192.0.2.1",
+    "foreign": "192.0.2.2",
+    "garbage": "192.0.2.3",
+    "huge": "192.0.2.4",
+    "truncated": "192.0.2.5",
+    "drip": "192.0.2.6",
+    "lies": "192.0.2.7",
+}
+_NUMBERS = list(ADDRESSES)
+_SHORT = slice(8, 23)  # a byte less of the payload than tells an echo from others
+
+
+def _next(message: bytes) -> int:
+    return (int.from_bytes(message[6:8], "big") + 1) % 65_536
+
+
+ECHOES: Mapping[str, namespace.Answer] = {
+    ADDRESSES["foreign"]: lambda _, m: [
+        namespace.reply(m, payload=bytes(len(m) - 8)),
+        namespace.reply(m, sequence=_next(m)),
+        namespace.icmp(0, 0, b""),
+        namespace.icmp(8, 0, m[4:]),
+        namespace.icmp(13, 0, m[4:]),
+    ],
+    ADDRESSES["garbage"]: lambda _, m: [bytes(range(200)), m[:4], b"", namespace.reply(m, payload=bytes(range(200)))],
+    ADDRESSES["huge"]: lambda _, m: [namespace.icmp(0, 0, m[4:8] + b"x" * 60_000)],
+    ADDRESSES["truncated"]: lambda _, m: [namespace.icmp(0, 0, m[4 : 8 + n]) for n in range(16)],
+    ADDRESSES["drip"]: lambda _, m: [namespace.reply(m, payload=m[_SHORT])] * 50,
+    # That it leads nowhere, said of somebody else's request, or of none.
+    ADDRESSES["lies"]: lambda head, m: [
+        *namespace.unreachable(3, sequence=_next(m))(head, m),
+        *namespace.unreachable(3, quoted=4)(head, m),
+        *namespace.unreachable(3)(head, m[:8] + bytes(len(m) - 8)),
+        *namespace.unreachable(3)(head[:16] + bytes((192, 0, 2, 77)), m),
+    ],
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Echoing(Bench):
+    """The peer of `icmp` is a kernel, this machine's own in a network namespace; instead of a port, a mood's number."""
+
+    unprivileged: bool
+
+    @functools.cached_property
+    def network(self) -> namespace.Namespace:
+        return namespace.Namespace(ECHOES, unprivileged=self.unprivileged)
+
+    @asynccontextmanager
+    async def serving(self, mood: str) -> AsyncIterator[int]:
+        problem = namespace.missing()
+        if problem:
+            pytest.skip(problem)
+        with self.network.entered():
+            yield _NUMBERS.index(mood)
+
+
+def _echoing(*, unprivileged: bool) -> Echoing:
+    return Echoing(
+        kind="icmp",
+        check=lambda number, _: {
+            "icmp": {"ping": ADDRESSES[_NUMBERS[number]]}
+        },  # it sends nothing that could be secret
+        reasons={},
+        moods=dict.fromkeys(mood for mood in ADDRESSES if mood != "refused"),
+        phases=frozenset({Phase.PROCESSING}),
+        target=lambda number: ADDRESSES[_NUMBERS[number]],
+        unprivileged=unprivileged,
+    )
+
+
+ICMP, ICMP_RAW = _echoing(unprivileged=True), _echoing(unprivileged=False)
+
+BENCHES = {
+    "http": HTTP,
+    "tcp": TCP,
+    "tls": TLS,
+    "dns-udp": DNS_UDP,
+    "dns-tcp": DNS_TCP,
+    "icmp": ICMP,
+    "icmp-raw": ICMP_RAW,
+}

@@ -46,8 +46,7 @@ async def ask(bench: Bench, port: int, network: LiveNetwork, *, timeout_s: float
 
 
 def test_every_kind_has_a_bench_and_the_shape_of_the_seam() -> None:
-    # The peer of `icmp` is a kernel, which has no moods: tests/probes/test_icmp.py.
-    assert {bench.kind for bench in BENCHES.values()} == set(kinds()) - {"icmp"}
+    assert {bench.kind for bench in BENCHES.values()} == set(kinds())
     for kind in kinds():
         module = load(kind)
         assert dataclasses.is_dataclass(module.Spec)
@@ -62,7 +61,7 @@ async def test_success(bench: Bench, network: LiveNetwork) -> None:
         assert result.outcome is Outcome.PASS, result.message
         assert (result.reason, result.message, result.step) == (None, None, None)
         (step,) = result.steps
-        assert (step.kind, step.target) == (bench.kind, f"127.0.0.1:{port}")
+        assert (step.kind, step.target) == (bench.kind, bench.target(port))
         assert result.facts["duration_ns"] <= step.duration_ns
 
 
