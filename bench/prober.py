@@ -1,5 +1,7 @@
 """Our prober as a process under a bench: one JSON order a line on stdin, one JSON answer a line on stdout.
 
+    python -m bench.prober [uvloop]
+
 An order is {"check": …, "count": n, "at_once": n} or, paced, {"check": …, "count": n, "rate": per second}. The path is
 the shipped one: redirects, body cap, egress guard, scrubbing, phases and assertions are on.
 """
@@ -80,5 +82,15 @@ async def serve() -> None:
     network.close()
 
 
+def main() -> None:
+    loop_factory = None
+    if sys.argv[1:] == ["uvloop"]:
+        import uvloop  # noqa: PLC0415 - only where it is asked for
+
+        loop_factory = uvloop.new_event_loop
+    with asyncio.Runner(loop_factory=loop_factory) as runner:
+        runner.run(serve())
+
+
 if __name__ == "__main__":
-    asyncio.run(serve())
+    main()

@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import functools
+import importlib.util
 import json
 import subprocess
 import sys
@@ -244,12 +246,11 @@ def serving(folder: Path) -> Iterator[tuple[Servers, subprocess.Popen[bytes]]]:
 
 
 class Ours:
-    """Our prober in a process of its own."""
+    """Our prober in a process of its own, on the standard library's event loop or on another."""
 
-    def __init__(self) -> None:
-        self._child = subprocess.Popen(
-            [sys.executable, "-m", "bench.prober"], cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-        )
+    def __init__(self, *loop: str) -> None:
+        words = [sys.executable, "-m", "bench.prober", *loop]
+        self._child = subprocess.Popen(words, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
         harness.pin(self._child.pid, PROBER_CORE)
 
     def ask(self, **order: Any) -> dict[str, Any]:  # noqa: ANN401 - JSON
@@ -322,25 +323,37 @@ def floor(program: str, scenario: Scenario, servers: Servers, count: int) -> dic
     return {"cpu_ms": float(cpu_ms), "said": {"pass": int(good), "fail": count - int(good)}}
 
 
-def plant_wrong_answers(scenario: Scenario, ours: Ours, blackbox: Blackbox, servers: Servers) -> None:
+def plant_wrong_answers(scenario: Scenario, probers: Mapping[str, Ours], blackbox: Blackbox, servers: Servers) -> None:
     """Each contender must see what is wrong, before its speed counts for anything."""
-    told = ours.ask(check=scenario.wrong(servers), count=3, at_once=3)["said"]
-    assert sum(told.values()) == 3, told
-    assert not told.get("pass"), f"ours calls a wrong answer right: {told}"
+    for name, ours in probers.items():
+        told = ours.ask(check=scenario.wrong(servers), count=3, at_once=3)["said"]
+        assert sum(told.values()) == 3, told
+        assert not told.get("pass"), f"{name} calls a wrong answer right: {told}"
     theirs = blackbox.ask(scenario.wrong_module, scenario.wrong_target(servers), count=3)["said"]
     assert theirs["pass"] == 0, f"blackbox_exporter calls a wrong answer right: {theirs}"
 
 
-def measure(name: str, rounds: int, count: int, ours: Ours, blackbox: Blackbox, servers: Servers, program: str) -> Any:  # noqa: ANN401 - JSON
+def measure(
+    name: str,
+    rounds: int,
+    count: int,
+    probers: Mapping[str, Ours],
+    blackbox: Blackbox,
+    servers: Servers,
+    program: str,
+) -> Any:  # noqa: ANN401 - JSON
     """The rounds of one scenario."""
     scenario = SCENARIOS[name]
     count = max(100, round(count * scenario.share))
-    plant_wrong_answers(scenario, ours, blackbox, servers)
+    plant_wrong_answers(scenario, probers, blackbox, servers)
     pace = {"rate": scenario.rate} if scenario.rate else {"at_once": AT_ONCE}
+    check = scenario.check(servers)
     contenders: dict[str, Callable[[], dict[str, Any]]] = {
-        "ours": lambda: ours.ask(check=scenario.check(servers), count=count, **pace),
-        "blackbox": lambda: blackbox.ask(scenario.module, scenario.target(servers), count=count, rate=scenario.rate),
+        who: functools.partial(ours.ask, check=check, count=count, **pace) for who, ours in probers.items()
     }
+    contenders["blackbox"] = lambda: blackbox.ask(
+        scenario.module, scenario.target(servers), count=count, rate=scenario.rate
+    )
     if scenario.floor:
         contenders["floor"] = lambda: floor(program, scenario, servers, count)
     done: list[dict[str, float]] = []
@@ -355,7 +368,10 @@ def measure(name: str, rounds: int, count: int, ours: Ours, blackbox: Blackbox, 
             say(f"{name} {turn}/{rounds}: " + ", ".join(f"{who} {ms:.3f} ms" for who, ms in one.items()))
     figures: dict[str, Any] = {
         "cpu_ms": {who: harness.spread([one[who] for one in done]) for who in contenders},
-        "ours_to": {who: harness.median_ratio(done, "ours", who) for who in contenders if who != "ours"},
+        **{
+            f"{who}_to": {other: harness.median_ratio(done, who, other) for other in contenders if other != who}
+            for who in probers
+        },
         "probes_each": rounds * count,
     }
     goals = GOALS.get(name, {})
@@ -372,14 +388,19 @@ def main() -> None:
     asked = parser.parse_args()
     figures: dict[str, Any] = {}
     with tempfile.TemporaryDirectory() as folder, serving(Path(folder)) as (servers, process):
-        ours = Ours()
+        probers = {"ours": Ours()}
+        if importlib.util.find_spec("uvloop") is None:
+            say("uvloop is not installed: the figures on it are left out")
+        else:
+            probers["ours_on_uvloop"] = Ours("uvloop")
         try:
             blackbox = Blackbox(servers.blackbox, process.pid)
             program = compiled_floor(Path(folder))
             for name in asked.only:
-                figures[name] = measure(name, asked.rounds, asked.count, ours, blackbox, servers, program)
+                figures[name] = measure(name, asked.rounds, asked.count, probers, blackbox, servers, program)
         finally:
-            ours.close()
+            for ours in probers.values():
+                ours.close()
     peers = {
         "blackbox_exporter": harness.version("prometheus-blackbox-exporter", "--version"),
         "floor": f"C, gcc -O2, {harness.version('openssl', 'version')}",
