@@ -154,7 +154,8 @@ class LiveNetwork:
 
     async def datagram(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """A UDP socket for the first address of a host; nothing is sent yet."""
-        family, address = (await self.resolve(host, port, ctx, route))[0]
+        known = None if route.addresses else _literal(host, port, route.family)
+        family, address = known or (await self.resolve(host, port, ctx, route))[0]
         target = f"{host}:{port}"
         _guard(address[0], target, route)
         connection = Connection(self.tls_context, self._current_poller(), ctx, ctx.deadline_ns, target)
@@ -163,7 +164,8 @@ class LiveNetwork:
 
     async def echo(self, host: str, ctx: Context, route: Route = ANYWHERE) -> Echoes:
         """Echoes to the first address of a host, by the one ICMP socket of its family; OwnFault where there is none."""
-        family, address = (await self.resolve(host, 0, ctx, route))[0]
+        known = None if route.addresses else _literal(host, 0, route.family)
+        family, address = known or (await self.resolve(host, 0, ctx, route))[0]
         _guard(address[0], host, route)
         shared = self._icmp.get(family)
         if shared is None:

@@ -21,7 +21,7 @@ class Watchdog:
 
     `overdue_us()` says by how much the pulse is overdue, `now_ns` is monotonic; both are called in the thread. Made on
     the thread that runs the loop. A machine that stood still as a whole (stopped, suspended) is no blocking call: then
-    this thread overslept too, and says nothing.
+    this thread overslept too, and says that instead.
     """
 
     def __init__(self, *, overdue_us: Callable[[], int], now_ns: Callable[[], int]) -> None:
@@ -46,6 +46,8 @@ class Watchdog:
             now_ns = self._now_ns()
             overslept_us = (now_ns - looked_ns) // 1000 - round(LOOK_S * 1e6)
             looked_ns, overdue_us = now_ns, self._overdue_us()
+            if overslept_us > STANDS_STILL_US:
+                _log.warning("the whole process stood still", for_ms=overslept_us // 1000)
             stands = overdue_us > STANDS_STILL_US and overslept_us < STANDS_STILL_US // 2
             if stands and not told:
                 self.stalls += 1

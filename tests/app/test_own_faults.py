@@ -6,8 +6,10 @@ import asyncio
 import os
 import resource
 import signal
+import socket
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
@@ -62,6 +64,47 @@ def outages(folder: Path) -> list[Outage]:
         return [entry.fact for entry in reader.entries(types=("outage",)) if isinstance(entry.fact, Outage)]
     finally:
         reader.close()
+
+
+@pytest.mark.slow
+async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_failure(
+    tmp_path: Path, target: Target
+) -> None:
+    """F8, really: SIGSTOP for longer than the time-out. Plain asyncio time-outs fail 100 of 100 (FAULTS 2.A)."""
+    target.delay_s = 1.5
+    path = configuration(tmp_path, target, services=100, interval="20s", timeout="3s")
+    with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ExitStack() as held:
+        silent.setblocking(False)
+        text = path.read_text(encoding="utf-8")
+        for n in range(90, 100):
+            text = text.replace(f"{target.url}/{n}-0", f"http://127.0.0.1:{silent.getsockname()[1]}/")
+        path.write_text(text, encoding="utf-8")
+        async with daemon(path) as process:
+            for _ in range(10):
+                taken, _ = await asyncio.wait_for(asyncio.get_running_loop().sock_accept(silent), WITHIN_S)
+                held.enter_context(taken)
+            await target.until_waiting(90)
+            process.process.send_signal(signal.SIGSTOP)
+            await asyncio.sleep(6)
+            process.process.send_signal(signal.SIGCONT)
+            runs = await until_recorded(tmp_path, 100)
+            process.process.send_signal(signal.SIGTERM)
+            assert await process.exit_code() == 0
+    mute = [run for run in runs if int(run.service[1:]) >= 90]
+    answered = [run for run in runs if run not in mute]
+    assert {run.outcome for run in answered} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
+    assert {run.reason for run in answered} <= {None, "stalled", "late"}
+    assert sum(run.outcome is Outcome.PASS for run in answered) >= 80, "what had arrived meanwhile was read"
+    assert all(run.tainted for run in answered if run.reason == "stalled")
+    # Whom nobody heard of was not heard for six seconds of ours: that proves nothing, in whatever order it was read.
+    assert {run.outcome for run in mute} == {Outcome.INCONCLUSIVE}
+    assert {run.reason for run in mute} <= {"stalled", "late"}
+    assert any(run.tainted for run in mute)
+    assert outages(tmp_path) == []
+    (told,) = [line for line in process.log if line.get("event") == "the whole process stood still"]
+    assert isinstance(told["for_ms"], int)
+    assert 5_000 < told["for_ms"] < 20_000
+    assert not [line for line in process.log if line.get("event") == "the event loop stands still"]
 
 
 @pytest.mark.slow
