@@ -7,6 +7,7 @@ at the kernel's stamp of the reply (SO_TIMESTAMPNS), which does not wait for our
 
 from __future__ import annotations
 
+import array
 import functools
 import os
 import secrets
@@ -34,10 +35,12 @@ _STAMP = struct.Struct("@ll")  # struct timespec
 _PKTINFO = struct.Struct("@i4s4s")  # struct in_pktinfo
 _PKTINFO6 = struct.Struct("@16si")  # struct in6_pktinfo
 _ERROR = struct.Struct("@IBBBxII")  # struct sock_extended_err
+_FILTER = struct.Struct("@HBBI")  # struct sock_filter
+_PROGRAM = struct.Struct("@HP")  # struct sock_fprog
 _MEMINFO = struct.Struct("@9I")  # enum sk_meminfo_vars; the last counts what was dropped
 
 # What Python has no names for: linux/socket.h, linux/in.h, linux/in6.h, linux/icmp.h, linux/errqueue.h.
-_SO_TIMESTAMPNS, _SO_RCVBUFFORCE, _SO_MEMINFO = 35, 33, 55
+_SO_TIMESTAMPNS, _SO_RCVBUFFORCE, _SO_MEMINFO, _SO_ATTACH_FILTER = 35, 33, 55, 26
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_PKTINFO = 8
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
@@ -119,13 +122,23 @@ class IcmpSocket:
             sock.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, _RECEIVE_BYTES)  # as much of it as the system gives
         if not self._raw:
             return
-        # A raw socket is told of every ICMP packet of this machine: of these, only replies are wanted.
+        # A raw socket is told of every ICMP packet of this machine: of these, only replies are wanted, and only ours.
         if self._family == socket.AF_INET:
             sock.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("@I", ~(1 << version.reply) & 0xFFFFFFFF))
         else:
             words = [0xFFFFFFFF] * 8
             words[version.reply >> 5] &= ~(1 << (version.reply & 31))
             sock.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("@8I", *words))
+
+        program = array.array("B", b"".join(_FILTER.pack(*line) for line in self._program()))
+        address, length = program.buffer_info()
+        sock.setsockopt(socket.SOL_SOCKET, _SO_ATTACH_FILTER, _PROGRAM.pack(length // _FILTER.size, address))
+
+    def _program(self) -> tuple[tuple[int, int, int, int], ...]:
+        """A filter of the kernel (linux/filter.h) that lets in what has our identifier: nobody else's wakes us."""
+        behind_ip_header, at_once = ((0xB1, 0, 0, 0), (0x48, 0, 0, 4)), ((0x28, 0, 0, 4),)
+        load = behind_ip_header if self._has_ip_header else at_once
+        return *load, (0x15, 0, 1, self._ident), (0x06, 0, 0, 0xFFFFFFFF), (0x06, 0, 0, 0)
 
     async def send(self, echoes: Echoes, size: int) -> None:
         """Send an echo request with `size` bytes for `echoes`; ProbeError(TIMEOUT) or OwnFault."""

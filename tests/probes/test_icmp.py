@@ -110,6 +110,20 @@ async def test_a_round_trip_does_not_wait_for_our_loop(isolated: namespace.Names
     assert max(result.facts["rtt_us"]) < 100_000
 
 
+async def test_the_echoes_of_others_do_not_even_wake_us(isolated: namespace.Namespace, network: LiveNetwork) -> None:
+    other = LiveNetwork()
+    with isolated.entered():
+        for host in ("127.0.0.1", "::1"):
+            assert (await ask(network, ping(host))).outcome is Outcome.PASS
+            silent = [shared._sock for shared in network._icmp.values()]
+            results = await asyncio.gather(*(ask(other, ping(host)) for _ in range(20)))
+            assert {result.outcome for result in results} == {Outcome.PASS}
+            for sock in silent:
+                with pytest.raises(BlockingIOError):
+                    sock.recv(2048)
+    other.close()
+
+
 async def test_it_leaves_from_the_address_it_is_told(isolated: namespace.Namespace, network: LiveNetwork) -> None:
     with isolated.entered():
         from_ours = await ask(network, ping("127.0.0.1", source="127.0.0.9"))
