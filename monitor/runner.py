@@ -29,6 +29,11 @@ CONTROL_SPACING_US = SECOND_US // 4
 """Rounds of controls begin at least this far apart, and whoever asks is answered by the next one to begin: a wide
 outage asks four times a second, not a thousand times, and no answer is older than its question."""
 
+ASKED_ANEW_US = SECOND_US + SECOND_US // 5
+"""After a failure in which nobody was heard, the confirmation ends no earlier than this after the controls were found.
+The kernel asks a link once a second who has an address: of one that it did not find while our own link was down,
+nothing is known before it has asked again, and whoever's time-out is shorter would confirm our own fault."""
+
 GUARD_US = SECOND_US
 """A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
 may ring before the probe had its own grace turn."""
@@ -87,11 +92,13 @@ class Control:
 class Ground(NamedTuple):
     """What a round of controls says of this location: whether a majority of them answers, whether a majority of those
     that have names does (without any, that cannot be doubted), and whose fault it is where one of them does not.
+    `found_ns` is the instant at which a majority had answered, where one did.
     """
 
     network: bool
     names: bool
     blame: InconclusiveReason
+    found_ns: int = 0
 
 
 def parse_control(text: str) -> Control:
@@ -106,7 +113,9 @@ def parse_control(text: str) -> Control:
 
 
 def budget_us(*, attempts: int, timeout_us: int, finally_us: int = 0, controls: bool) -> int:
-    """The longest a run goes on by plan: what must fit its interval (CONTRACT 2.1.2)."""
+    """The longest a run goes on by plan: what must fit its interval (CONTRACT 2.1.2). The pause before a confirmation
+    (ASKED_ANEW_US) has room in the time of the controls before it, unless these take all of that to answer.
+    """
     return attempts * (timeout_us + finally_us) + (2 * (CONTROL_SPACING_US + CONTROL_TIMEOUT_US) if controls else 0)
 
 
@@ -161,9 +170,12 @@ class Runner:
         start_us, start_ns = self._clock.now_us(), self._clock.now_ns()
         attempts: list[Attempt] = []
         while len(attempts) < plan.attempts:
-            if len(attempts) == plan.attempts - 1 and _failed(attempts) and (doubt := await self._doubt(attempts[-1])):
-                attempts[-1] = _void(attempts[-1], doubt)
-                break
+            if len(attempts) == plan.attempts - 1 and _failed(attempts):
+                ground = await self._ground()
+                if doubt := _doubt(attempts[-1], ground):
+                    attempts[-1] = _void(attempts[-1], doubt)
+                    break
+                await self._until_asked_anew(plan, attempts[-1], ground)
             attempts.append(await self._attempt(plan))
             if attempts[-1].outcome is Outcome.PASS:
                 break
@@ -196,7 +208,7 @@ class Runner:
         doubts = [earlier for earlier in attempts if earlier.outcome is not Outcome.FAIL]
         if plan.attempts > 1 and len(attempts) - len(doubts) < 2:  # noqa: PLR2004 - a failure and its confirmation
             return Attempt(Outcome.INCONCLUSIVE, doubts[-1].reason, last.result)
-        doubt = await self._doubt(last)
+        doubt = _doubt(last, await self._ground())
         return _void(last, doubt) if doubt else last
 
     async def _attempt(self, plan: Plan) -> Attempt:
@@ -254,16 +266,25 @@ class Runner:
             await self._ask_controls()
             await self._clock.wait_until(self._clock.now_us() + CONTROL_EVERY_US)
 
-    async def _doubt(self, failure: Attempt) -> InconclusiveReason | None:
-        """Why a failure proves nothing of the target: our own network does not work, or our own resolver, where the
-        target has a name. A resolver that lies is a resolver that does not work.
-        """
-        if not self._controls:
-            return None
-        ground = await self._ask_controls()
-        asked_for_a_name = failure.reason == FailReason.DNS or probes.Phase.RESOLVE in failure.result.phases_ns
-        trusted = ground.network and (ground.names or not asked_for_a_name)
-        return None if trusted else ground.blame
+    async def _ground(self) -> Ground | None:
+        """What the controls say now; None for a location without any."""
+        return await self._ask_controls() if self._controls else None
+
+    async def _until_asked_anew(self, plan: Plan, failure: Attempt, ground: Ground | None) -> None:
+        """Let the confirmation of a silence last until the kernel has asked once more for whom it did not find."""
+        if ground is None or not _was_silence(failure):
+            return
+        begin_ns = ground.found_ns + (ASKED_ANEW_US - plan.timeout_us) * 1000
+        await self._pause((begin_ns - self._clock.now_ns()) // 1000)
+
+    async def _pause(self, delay_us: int) -> None:
+        if delay_us > 0:
+            over = asyncio.get_running_loop().create_future()
+            timer = self._clock.call_after(delay_us, lambda: over.set_result(None))
+            try:
+                await over
+            finally:
+                timer.cancel()
 
     async def _ask_controls(self) -> Ground:
         """The answer of the next round to begin."""
@@ -274,10 +295,7 @@ class Runner:
     async def _round(self) -> Ground:
         """One look at all controls, once it may begin."""
         if self._round_begun_ns is not None:
-            since_us = (self._clock.now_ns() - self._round_begun_ns) // 1000
-            turn = asyncio.get_running_loop().create_future()
-            self._clock.call_after(max(0, CONTROL_SPACING_US - since_us), lambda: turn.set_result(None))
-            await turn
+            await self._pause(CONTROL_SPACING_US - (self._clock.now_ns() - self._round_begun_ns) // 1000)
         self._next_round, self._round_begun_ns = None, self._clock.now_ns()
         asked = {asyncio.create_task(self._reaches(control)): control for control in self._controls}
         try:
@@ -288,9 +306,12 @@ class Runner:
                 task.add_done_callback(_forget)
         failures = {control: _why_not_reached(task) for task, control in asked.items()}
         self.stats.controls.update({control.name: failure is None for control, failure in failures.items()})
-        return _ground(failures)
+        found_ns = sorted(task.result() for task, control in asked.items() if failures[control] is None)
+        majority = len(asked) // 2
+        return _ground(failures)._replace(found_ns=found_ns[majority] if majority < len(found_ns) else 0)
 
-    async def _reaches(self, control: Control) -> None:
+    async def _reaches(self, control: Control) -> int:
+        """The instant at which a control answered; ProbeError or OwnFault if it did not."""
         now_ns = self._clock.now_ns()
         ctx = probes.Context(
             now_ns=self._clock.now_ns,
@@ -302,6 +323,7 @@ class Runner:
         try:
             if control.tls:
                 await stream.start_tls(control.host, probes.TlsPolicy())
+            return self._clock.now_ns()
         finally:
             await stream.close()
 
@@ -324,7 +346,25 @@ class Runner:
         )
 
 
-def _why_not_reached(task: asyncio.Task[None]) -> FailReason | InconclusiveReason | None:
+def _doubt(failure: Attempt, ground: Ground | None) -> InconclusiveReason | None:
+    """Why a failure proves nothing of the target: our own network does not work, or our own resolver, where the target
+    has a name. A resolver that lies is a resolver that does not work.
+    """
+    if ground is None:
+        return None
+    asked_for_a_name = failure.reason == FailReason.DNS or probes.Phase.RESOLVE in failure.result.phases_ns
+    trusted = ground.network and (ground.names or not asked_for_a_name)
+    return None if trusted else ground.blame
+
+
+def _was_silence(failure: Attempt) -> bool:
+    """Whether nobody may have been heard: no connection was made, and no word came."""
+    phases = failure.result.steps[-1].phases_ns.keys() if failure.result.steps else frozenset()
+    connected = probes.Phase.CONNECT in phases and len(phases - {probes.Phase.RESOLVE}) > 1
+    return failure.reason in {FailReason.TIMEOUT, FailReason.CONNECT} and not connected
+
+
+def _why_not_reached(task: asyncio.Task[int]) -> FailReason | InconclusiveReason | None:
     """None for a control that answered in time."""
     if not task.done() or task.cancelled():
         return FailReason.TIMEOUT

@@ -16,11 +16,13 @@ import pytest
 
 from monitor.core.run import Run
 from monitor.storage.sqlite import open_reader
+from tests.conformance.probes.namespace import enter
 
 HERE = Path(__file__).parent
 SERVE = HERE.parent / "app" / "serve.py"
 WITHIN_S = 60
 GATEWAY = "10.203.0.254"
+ON_LINK = ("10.203.0.2", "10.203.0.11", "10.203.0.12", "10.203.0.13")
 TARGETS = ("10.204.0.2", *(f"10.204.0.1{n}" for n in range(1, 5)), *(f"10.204.0.2{n}" for n in range(1, 4)))
 RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
@@ -162,6 +164,51 @@ def _running(*words: str, ready: str, cwd: Path) -> Iterator[None]:
     finally:
         child.kill()
         child.wait(WITHIN_S)
+
+
+@dataclass(frozen=True)
+class Link:
+    """Two namespaces on one link, without any gateway: `near` is entered by the thread that tests, `far` serves."""
+
+    near: str
+    far: str
+
+    def flush(self) -> None:
+        """Forget who is where on the link."""
+        shell("ip", "-n", self.near, "neigh", "flush", "dev", "wire")
+
+    @contextmanager
+    def entered(self) -> Iterator[None]:
+        """The thread that calls is in `near` meanwhile."""
+        with Path("/proc/thread-self/ns/net").open("rb") as outside, Path("/run/netns", self.near).open("rb") as inside:
+            enter(inside.fileno())
+            try:
+                yield
+            finally:
+                enter(outside.fileno())
+
+
+@pytest.fixture(scope="module")
+def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
+    problem = _may_isolate()
+    if problem:
+        pytest.skip(problem)
+    found = Link(f"jaga-{os.getpid()}-near", f"jaga-{os.getpid()}-far")
+    with ExitStack() as undo:
+        for name in (found.near, found.far):
+            shell("ip", "netns", "add", name)
+            undo.callback(shell, "ip", "netns", "delete", name)
+            shell("ip", "-n", name, "link", "set", "lo", "up")
+        wire = ("wire", "netns", found.near, "type", "veth", "peer", "name", "wire", "netns", found.far)
+        shell("ip", "link", "add", *wire)
+        shell("ip", "-n", found.near, "address", "add", "10.203.0.1/16", "dev", "wire")
+        for address in ON_LINK:
+            shell("ip", "-n", found.far, "address", "add", f"{address}/16", "dev", "wire")
+        for name in (found.far, found.near):
+            shell("ip", "-n", name, "link", "set", "wire", "up")
+        words = ("ip", "netns", "exec", found.far, sys.executable, str(HERE / "internet.py"), "targets", *ON_LINK)
+        undo.enter_context(_running(*words, ready="serving", cwd=tmp_path_factory.mktemp("link")))
+        yield found
 
 
 @pytest.fixture(scope="module")

@@ -53,6 +53,11 @@ def icmp(kind: int, code: int, rest: bytes) -> bytes:
     return message[:2] + checksum(message).to_bytes(2, "big") + message[4:]
 
 
+def enter(descriptor: int) -> None:
+    """Let the thread that calls be in a network namespace from now on."""
+    assert _libc.setns(descriptor, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+
+
 class Namespace:
     """A namespace that lasts until it is closed. `answers` says what comes back from an address of the dead wire."""
 
@@ -64,7 +69,7 @@ class Namespace:
         try:
             self._set_up(unprivileged=unprivileged)
         finally:
-            self._enter(self._outside)
+            enter(self._outside)
 
     def _set_up(self, *, unprivileged: bool) -> None:
         if unprivileged:
@@ -101,15 +106,11 @@ class Namespace:
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The thread that calls is inside meanwhile."""
-        self._enter(self._inside)
+        enter(self._inside)
         try:
             yield
         finally:
-            self._enter(self._outside)
-
-    @staticmethod
-    def _enter(descriptor: int) -> None:
-        assert _libc.setns(descriptor, CLONE_NEWNET) == 0, os.strerror(ctypes.get_errno())
+            enter(self._outside)
 
 
 def reply(message: bytes, **changed: int | bytes) -> bytes:
