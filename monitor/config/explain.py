@@ -20,7 +20,8 @@ from monitor.config.models import listen_text
 from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings
 from monitor.config.zones import zone
 from monitor.core.agreement import duration_text, write_terms
-from monitor.core.instant import to_datetime
+from monitor.core.baseline import Policy
+from monitor.core.instant import DAY_US, to_datetime
 from monitor.core.terms import Subscription, Terms
 from probes.expect import Body, Expect, Matcher
 from probes.extract import Source
@@ -47,6 +48,7 @@ def effective(settings: Settings) -> dict[str, Any]:
             "quiet": duration_text(settings.opening.quiet_us),
             "failures_after": duration_text(settings.opening.failures_after_us),
             "latency_after": duration_text(settings.opening.latency_after_us),
+            "baseline": _baseline(settings.opening.baseline),
         },
         "messages": {
             "recover_after": duration_text(settings.manners.recover_after_us),
@@ -62,6 +64,11 @@ def effective(settings: Settings) -> dict[str, Any]:
         "services": {service.id: _service(service) for service in settings.services},
         "partners": _partners(settings),
     }
+
+
+def _baseline(policy: Policy) -> dict[str, Any]:
+    window = duration_text(policy.window_days * DAY_US)
+    return {"window": window, "factor": policy.factor, "by_hour": policy.by_hour}
 
 
 def _channel(channel: ChannelSettings) -> dict[str, Any]:

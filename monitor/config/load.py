@@ -121,6 +121,7 @@ class _Loader:
                 quiet_us=root.incidents.quiet,
                 failures_after_us=root.incidents.failures_after,
                 latency_after_us=root.incidents.latency_after,
+                baseline=root.incidents.baseline.policy(),
             ),
             manners=_manners(root.messages),
             channels=tuple(self._channel(id_, written, root) for id_, written in root.channels.items()),

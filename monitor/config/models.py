@@ -27,6 +27,7 @@ from pydantic import (
 )
 
 from monitor.core.agreement import duration_text, parse_clock, parse_duration, parse_percent
+from monitor.core.baseline import MAX_WINDOW_DAYS, Policy
 from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
 from monitor.core.priority import Served
@@ -370,6 +371,30 @@ class Partner(Model):
     services: dict[Id, Subscribed] = Field(min_length=1)
 
 
+def _whole_days(window_us: int) -> int:
+    if window_us % DAY_US or not 1 <= window_us // DAY_US <= MAX_WINDOW_DAYS:
+        raise ValueError(f"whole days are meant, from 1d to {MAX_WINDOW_DAYS}d")
+    return window_us
+
+
+class BaselineModel(Model):
+    """What is usual for a check at a location: the median duration of its runs over the days before."""
+
+    window: Annotated[Duration, AfterValidator(_whole_days)] = Field(
+        default=7 * DAY_US, description="Whole days that the median goes over, 1d to 31d."
+    )
+    factor: Annotated[int, Field(strict=True, ge=2, le=100)] = Field(
+        default=3, description="How many times the median an answer may take, 2 to 100."
+    )
+    by_hour: StrictBool = Field(
+        default=True, description="Only the runs at the same hour of the day; false: all of the window."
+    )
+
+    def policy(self) -> Policy:
+        """The same as the core has it."""
+        return Policy(window_days=self.window // DAY_US, factor=self.factor, by_hour=self.by_hour)
+
+
 class Incidents(Model):
     """When the monitor opens incidents by itself."""
 
@@ -380,8 +405,9 @@ class Incidents(Model):
         default=15 * 60 * SECOND_US, description="Failures at or under one half that last so long open a P2."
     )
     latency_after: Duration = Field(
-        default=15 * 60 * SECOND_US, description="A check above 3x its baseline for so long opens a P2."
+        default=15 * 60 * SECOND_US, description="A check above its baseline times `factor` for so long opens a P2."
     )
+    baseline: BaselineModel = Field(default=BaselineModel(), description="What is usual, and how much slower is slow.")
 
 
 class EmailModel(Model):

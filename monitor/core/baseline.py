@@ -23,6 +23,9 @@ percentiles, which a threshold of three times the median does not notice."""
 
 _SLOTS_AN_HOUR = HOUR_US // SLOT_US
 _HOURS_A_DAY = 24
+MAX_WINDOW_DAYS = 31
+"""A month: 18 KiB a check and location."""
+
 _LONGEST_US = (1 << 32) - 1  # 71 minutes; longer runs are kept as this
 _HEAD = struct.Struct("<BBBBqqq")  # form, days, pace, streak, newest slot, streak begun, pace since
 _FORM = 1
@@ -44,20 +47,22 @@ _PACES = tuple(Pace)
 class Policy:
     """What counts as usual and as much slower.
 
-    A run is slow when it takes more than `factor` times the median of `window_days`; `runs` slow ones in a row make a
-    check degraded, as many usual ones in a row make it normal again: a single slow answer is no incident. Below
-    `min_samples` at the same hour the whole window counts, and below as many in the window nothing is known.
+    A run is slow when it takes more than `factor` times the median of `window_days`, at the same hour of the day unless
+    `by_hour` is false. `runs` slow ones in a row make a check degraded, as many usual ones in a row make it normal
+    again: a single slow answer is no incident. Below `min_samples` at the same hour the whole window counts, and below
+    as many in the window nothing is known.
     """
 
     window_days: int = 7
     factor: int = 3
+    by_hour: bool = True
     runs: int = 3
     min_samples: int = 12
 
     def __post_init__(self) -> None:
         """Bounds, so that what is kept is bounded too."""
-        if not 1 <= self.window_days <= 31:  # noqa: PLR2004 - a month; 18 KiB a check and location
-            raise ValueError(f"a window of {self.window_days} days: from 1 to 31")
+        if not 1 <= self.window_days <= MAX_WINDOW_DAYS:
+            raise ValueError(f"a window of {self.window_days} days: from 1 to {MAX_WINDOW_DAYS}")
         if self.factor < 2:  # noqa: PLR2004 - half of all runs are above the median itself
             raise ValueError(f"a factor of {self.factor}: at least 2, as half of all runs are above their median")
         if not 1 <= self.runs <= _MAX_RUNS:
@@ -196,7 +201,7 @@ class Baseline:
 
     def _median_before(self, hour: int) -> int | None:
         same_hour, whole_window = range(_HOURS_A_DAY, self._hours + 1, _HOURS_A_DAY), range(1, self._hours + 1)
-        for hours_ago in (same_hour, whole_window):
+        for hours_ago in (same_hour, whole_window) if self.policy.by_hour else (whole_window,):
             found = sorted(sample for ago in hours_ago for sample in self._of_hour(hour - ago))
             if len(found) >= self.policy.min_samples:
                 return (found[(len(found) - 1) // 2] + found[len(found) // 2]) // 2

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from monitor.core.baseline import DEFAULT, Policy
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
 from monitor.core.fact import Fact, Outage
@@ -28,11 +29,14 @@ from monitor.storage import OutboxRow, Reader
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Opening:
-    """When trouble becomes an incident. `quiet_us`: what comes back within it is the same one."""
+    """When trouble becomes an incident. `quiet_us`: what comes back within it is the same one; `baseline` says what is
+    usual, and how much slower is trouble.
+    """
 
     quiet_us: int = 30 * MINUTE_US
     failures_after_us: int = 15 * MINUTE_US
     latency_after_us: int = 15 * MINUTE_US
+    baseline: Policy = DEFAULT
 
 
 @dataclass(slots=True)
@@ -48,6 +52,10 @@ class IncidentWatch:
     book: IncidentBook = field(default_factory=IncidentBook)
     _counter: Counter | None = None
     _next_us: dict[str, int | None] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        """The baselines go by what is configured, from the start and after a reload."""
+        self.paces.adopt(self.opening.baseline)
 
     def open(self, reader: Reader) -> None:
         """Read the incidents of a ledger."""
@@ -135,7 +143,8 @@ class _Desk:
             if watch.clean_since_us is not None:
                 self.well(service, Cause.LATENCY, watch.settled_us)
         elif watch.settled_us - slow_since_us >= self.opening.latency_after_us:
-            self.degraded(watch, Cause.LATENCY, slow_since_us, "answers take more than three times as long as usual")
+            what = f"answers take more than {self.opening.baseline.factor} times as long as usual"
+            self.degraded(watch, Cause.LATENCY, slow_since_us, what)
 
     def down(self, watch: Watch, outage: str, start_us: int) -> None:
         """A service that is DOWN: an incident of its outage, unless there is one or a qualifying window holds."""

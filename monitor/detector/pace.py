@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.core.baseline import Baseline, Pace, response_us
+from monitor.core.baseline import DEFAULT, Baseline, Pace, Policy, response_us
 from monitor.core.instant import MINUTE_US
 from monitor.core.run import Run, SourceKey
 
@@ -25,8 +25,9 @@ SPEAKS_US = 30 * MINUTE_US
 
 @dataclass(slots=True)
 class Paces:
-    """The baselines of all checks and locations."""
+    """The baselines of all checks and locations, under one policy."""
 
+    policy: Policy = DEFAULT
     baselines: dict[SourceKey, Baseline] = field(default_factory=dict)
     _slow: dict[SourceKey, tuple[int, int]] = field(default_factory=dict)
     _kept_us: int = 0
@@ -36,14 +37,25 @@ class Paces:
         duration_us = response_us(run)
         if duration_us is None:
             return
-        judged = self.baselines.setdefault(run.source, Baseline()).take(run.start_us, duration_us)
+        baseline = self.baselines.get(run.source)
+        if baseline is None:
+            baseline = self.baselines[run.source] = Baseline(self.policy)
+        judged = baseline.take(run.start_us, duration_us)
         if judged.pace is Pace.DEGRADED:
             self._slow[run.source] = (judged.since_us, run.start_us)
         else:
             self._slow.pop(run.source, None)
 
+    def adopt(self, policy: Policy) -> None:
+        """Judge by another policy from now on; of what is known stays what its window takes."""
+        if policy != self.policy:
+            self.policy = policy
+            self.baselines = {
+                source: Baseline.load(baseline.dump(), policy) for source, baseline in self.baselines.items()
+            }
+
     def slow_since_us(self, service: str, at_us: int) -> int | None:
-        """Since when some check of the service is above three times its baseline; None while none is."""
+        """Since when some check of the service is above its baseline times the factor; None while none is."""
         since = [
             since_us
             for source, (since_us, last_us) in self._slow.items()
@@ -61,9 +73,9 @@ class Paces:
     def load(self, source: SourceKey, kept: Mapping[str, Any]) -> None:
         """What was kept of a source; what cannot be read begins anew."""
         try:
-            self.baselines[source] = Baseline.load(base64.b64decode(kept["baseline"], validate=True))
+            self.baselines[source] = Baseline.load(base64.b64decode(kept["baseline"], validate=True), self.policy)
         except (ValueError, KeyError):
-            self.baselines[source] = Baseline()
+            self.baselines[source] = Baseline(self.policy)
 
 
 def written(baseline: Baseline) -> dict[str, str]:

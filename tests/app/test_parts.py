@@ -17,9 +17,11 @@ from monitor.app.adopt import AdoptionError
 from monitor.app.pulse import BEAT_US, Pulse
 from monitor.app.supervise import Supervisor
 from monitor.clock import Step
+from monitor.core.baseline import Policy
 from monitor.core.fact import ChecksAdopted, Retired
 from monitor.core.run import Outcome, Run
 from monitor.core.terms import Fee
+from monitor.detector.incidents import Opening
 from monitor.ledger.act import Done
 from monitor.ledger.command import AnnounceMaintenance, Notified
 from monitor.ledger.decide import Refused
@@ -218,6 +220,24 @@ def test_a_service_that_is_not_up_keeps_its_list_through_a_reload(tmp_path: Path
         await world.clock.wait_until(START_US + 20 * MINUTE)
         (standing,) = await daemon.standings()
         assert standing.standing.total == 6
+        await daemon.stop()
+
+    world.play(story)
+
+
+def test_what_is_usual_goes_by_the_file_that_is_read_again(tmp_path: Path, loop: VirtualLoop) -> None:
+    world = World.make(tmp_path, loop, checks=1)
+
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        assert daemon.detector.incidents is not None
+        assert daemon.detector.incidents.paces.policy == Policy()
+        await world.clock.wait_until(START_US + 3 * MINUTE)
+        other = Policy(window_days=2, factor=7, by_hour=False)
+        await daemon.reload(world.settings(opening=Opening(baseline=other)))
+        await world.clock.wait_until(START_US + 5 * MINUTE)
+        paces = daemon.detector.incidents.paces
+        assert {baseline.policy for baseline in paces.baselines.values()} == {other}
         await daemon.stop()
 
     world.play(story)

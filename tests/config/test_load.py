@@ -10,6 +10,8 @@ from pathlib import Path
 import pytest
 
 from monitor.config import ConfigError, load
+from monitor.config.explain import effective
+from monitor.core.baseline import Policy
 from monitor.core.check import Network
 from monitor.core.instant import HOUR_US, SECOND_US, from_datetime, to_datetime
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Priority, Served, Target
@@ -254,6 +256,31 @@ def test_priorities_levels_and_when_incidents_are_opened(read: Read) -> None:
     assert (terms.levels[1].owners, terms.levels[1].channels) == (("duty", "helpdesk"), ("log",))
     assert terms.levels[3] == AGREED_LEVELS[3]
     assert loaded.settings.opening == Opening(quiet_us=300 * SECOND_US, failures_after_us=60 * SECOND_US)
+
+
+def test_what_is_usual_is_configured(read: Read) -> None:
+    written = "incidents: {baseline: {window: 14d, factor: 5, by_hour: false}}\ncontracts:"
+    settings = read(("contracts:", written)).settings
+    assert settings.opening.baseline == Policy(window_days=14, factor=5, by_hour=False)
+    assert effective(settings)["incidents"]["baseline"] == {"window": "336h", "factor": 5, "by_hour": False}
+
+
+@pytest.mark.parametrize(
+    ("written", "place", "said"),
+    [
+        ("window: 36h", "baseline.window", "whole days are meant, from 1d to 31d"),
+        ("window: 32d", "baseline.window", "whole days are meant, from 1d to 31d"),
+        ("window: 0d", "baseline.window", ""),
+        ("factor: 1", "baseline.factor", "greater than or equal to 2"),
+        ("factor: 2.5", "baseline.factor", "whole number"),
+        ("by_hour: 1", "baseline.by_hour", "true or false"),
+        ("by_hours: true", "baseline", 'did you mean "by_hour"'),
+    ],
+)
+def test_what_cannot_be_usual_is_told_with_its_place(refused: Refused, written: str, place: str, said: str) -> None:
+    (problem, *_more) = refused(("contracts:", f"incidents: {{baseline: {{{written}}}}}\ncontracts:"))
+    assert place in problem
+    assert said in problem
 
 
 @pytest.mark.parametrize(

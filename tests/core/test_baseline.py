@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import statistics
 from dataclasses import dataclass, field
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -31,7 +32,8 @@ class Naive:
             first.setdefault(run_us // SLOT_US, min(max(duration_us, 1), 2**32 - 1))
         by_hour = [(slot * SLOT_US // HOUR_US, duration_us) for slot, duration_us in first.items()]
         recent = [(h, d) for h, d in by_hour if hour - self.policy.window_days * 24 <= h < hour]
-        for group in ([d for h, d in recent if (hour - h) % 24 == 0], [d for _, d in recent]):
+        groups = [[d for h, d in recent if (hour - h) % 24 == 0], [d for _, d in recent]]
+        for group in groups if self.policy.by_hour else groups[1:]:
             if len(group) >= self.policy.min_samples:
                 return int(statistics.median(group))
         return None
@@ -54,9 +56,11 @@ steps = st.lists(
 )
 
 
-@given(steps, st.integers(1, 3), st.integers(1, 8))
-def test_the_level_is_the_naive_median(moves: list[tuple[int, int]], window_days: int, min_samples: int) -> None:
-    policy = Policy(window_days=window_days, min_samples=min_samples)
+@given(steps, st.integers(1, 3), st.integers(1, 8), st.booleans())
+def test_the_level_is_the_naive_median(
+    moves: list[tuple[int, int]], window_days: int, min_samples: int, by_hour: bool
+) -> None:
+    policy = Policy(window_days=window_days, min_samples=min_samples, by_hour=by_hour)
     baseline, naive, at_us = Baseline(policy), Naive(policy), T0
     for minutes, duration_us in moves:
         at_us += minutes * MINUTE_US
@@ -179,7 +183,7 @@ def test_a_damaged_dump_is_refused(data: bytes) -> None:
     "wrong",
     [{"window_days": 0}, {"window_days": 32}, {"factor": 1}, {"runs": 0}, {"runs": 101}, {"min_samples": 0}],
 )
-def test_a_policy_that_cannot_be_meant_is_refused(wrong: dict[str, int]) -> None:
+def test_a_policy_that_cannot_be_meant_is_refused(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=str(next(iter(wrong.values())))):
         Policy(**wrong)
 

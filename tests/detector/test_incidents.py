@@ -5,12 +5,14 @@ its transactions.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
 import pytest
 
+from monitor.core.baseline import Policy
 from monitor.core.fact import ClockStep, Fact, Maintenance, Notice
 from monitor.core.incident import Phase, State
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
@@ -211,6 +213,18 @@ def test_latency_above_its_baseline_that_lasts_opens_a_p2(bench: IncidentBench) 
     assert state.found_us == START_US + 3010 * MINUTE
     answers(bench, 3018, 3024, 100_000)
     assert bench.states()["i-1"].well_since_us is not None
+
+
+def test_what_is_much_slower_is_configured_and_a_reload_changes_it(bench: IncidentBench) -> None:
+    watch = bench.detector.incidents
+    assert watch is not None
+    answers(bench, 0, 3000, 100_000, every=100)
+    bench.detector.incidents = replace(watch, opening=replace(OPENING, baseline=Policy(factor=5, by_hour=False)))
+    answers(bench, 3000, 3010, 490_000)
+    assert bench.states() == {}
+    answers(bench, 3010, 3020, 510_000)
+    (state,) = bench.states().values()
+    assert "more than 5 times as long as usual" in state.summary
 
 
 def test_a_baseline_that_cannot_be_read_begins_anew(bench: IncidentBench) -> None:
