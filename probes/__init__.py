@@ -165,6 +165,10 @@ class Stream(Protocol):
         """The address that answered, as text without port."""
 
     @property
+    def queued_ns(self) -> int:
+        """How long what was received last had lain in the kernel until then; 0 where that is not known."""
+
+    @property
     def tls_version(self) -> str | None:
         """`TLSv1.3` and so on; None on a plain connection."""
 

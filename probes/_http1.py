@@ -224,7 +224,7 @@ def readable_size(size: int) -> str:
 async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bool, max_body: int) -> Response:
     """Send `request`, read its response. `has_body` is false for HEAD. Times the phases processing and transfer."""
     start_ns = ctx.now_ns()
-    first_ns = 0
+    first_ns = last_ns = end_ns = 0
     reader = _Reader(has_body=has_body)
     response = reader.response
     body: _Body | None = None
@@ -232,7 +232,8 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bo
         await stream.send(request)
         while True:
             data = await stream.receive(READ_BYTES)
-            first_ns = first_ns or ctx.now_ns()
+            last_ns = max(ctx.now_ns() - stream.queued_ns, last_ns, start_ns)
+            first_ns = first_ns or last_ns
             if not data:
                 _end(reader)
                 break
@@ -244,6 +245,7 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bo
             if reader.pieces:
                 if reader.complete and body is None and b"content-encoding" not in response.names:
                     response.body = _bounded(b"".join(reader.pieces), max_body)
+                    end_ns = last_ns
                     return response
                 if body is None:
                     body = _Body(max_body)
@@ -253,10 +255,11 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bo
                 break
         if body is not None:
             response.body = body.finish()
+        end_ns = last_ns
         return response
     finally:
         reader.release()
-        end_ns = ctx.now_ns()
+        end_ns = end_ns or ctx.now_ns()
         first_ns = first_ns or end_ns
         ctx.add_phase(Phase.PROCESSING, first_ns - start_ns)
         ctx.add_phase(Phase.TRANSFER, end_ns - first_ns)

@@ -14,12 +14,12 @@ import secrets
 import select
 import socket
 import struct
-import time
 from collections.abc import Coroutine
 from typing import Any, NamedTuple
 
 from probes import Context, FailReason, InconclusiveReason, OwnFault, ProbeError
 from probes._poller import Poller, Waiter, cause, own_fault
+from probes._stamp import ask_for_stamps, queued_ns
 
 TOKEN_BYTES = 16
 _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -31,7 +31,6 @@ _ANCILLARY = 256
 _SEND_TRIES = 8  # each error that is waiting on the socket, somebody else's, is told to one send
 
 _HEAD = struct.Struct(">BBHHH")  # type, code, checksum, identifier, sequence number
-_STAMP = struct.Struct("@ll")  # struct timespec
 _PKTINFO = struct.Struct("@i4s4s")  # struct in_pktinfo
 _PKTINFO6 = struct.Struct("@16si")  # struct in6_pktinfo
 _ERROR = struct.Struct("@IBBBxII")  # struct sock_extended_err
@@ -40,7 +39,7 @@ _PROGRAM = struct.Struct("@HP")  # struct sock_fprog
 _MEMINFO = struct.Struct("@9I")  # enum sk_meminfo_vars; the last counts what was dropped
 
 # What Python has no names for: linux/socket.h, linux/in.h, linux/in6.h, linux/icmp.h, linux/errqueue.h.
-_SO_TIMESTAMPNS, _SO_RCVBUFFORCE, _SO_MEMINFO, _SO_ATTACH_FILTER = 35, 33, 55, 26
+_SO_RCVBUFFORCE, _SO_MEMINFO, _SO_ATTACH_FILTER = 33, 55, 26
 _IP_RECVERR, _IPV6_RECVERR = 11, 25
 _IP_PKTINFO = 8
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
@@ -114,7 +113,7 @@ class IcmpSocket:
 
     def _set_options(self) -> None:
         sock, version = self._sock, self._version
-        sock.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
+        ask_for_stamps(sock)
         sock.setsockopt(version.level, version.receive_errors, 1)
         try:
             sock.setsockopt(socket.SOL_SOCKET, _SO_RCVBUFFORCE, _RECEIVE_BYTES)
@@ -207,7 +206,7 @@ class IcmpSocket:
                 return
             except OSError:
                 continue  # what somebody's echo came to: the error's own queue says whose
-            queued_ns = self._queued_ns(ancillary)
+            lay_ns = queued_ns(ancillary)
             at = (packet[0] & 0x0F) * 4 if self._has_ip_header and packet else 0
             if len(packet) < at + _HEAD.size:
                 continue
@@ -217,17 +216,7 @@ class IcmpSocket:
                 continue
             if packet.startswith(echoes.token, at + _HEAD.size) and echoes.is_from(source[0]):
                 del self._waiting[sequence]
-                echoes.replied(sequence, queued_ns)
-
-    @staticmethod
-    def _queued_ns(ancillary: list[tuple[int, int, bytes]]) -> int:
-        """How long a packet lay in the kernel until we took it, by its stamp; 0 where there is none to believe."""
-        for level, kind, data in ancillary:
-            if level == socket.SOL_SOCKET and kind == _SO_TIMESTAMPNS:
-                seconds, nanoseconds = _STAMP.unpack(data)
-                # The kernel stamps with the wall clock: the one thing to hold its stamp against, and good for no other.
-                return time.time_ns() - int(seconds) * 1_000_000_000 - int(nanoseconds)  # noqa: TID251
-        return 0
+                echoes.replied(sequence, lay_ns)
 
     def look_for_drops(self) -> None:
         """Replies that found our buffer full were ours to lose: who waits now proves nothing by silence."""
@@ -319,11 +308,11 @@ class Echoes(Waiter):
         """Whether an address is the one that was asked."""
         return source == self.peer or _same(source, self.peer)
 
-    def replied(self, sequence: int, queued_ns: int) -> None:
+    def replied(self, sequence: int, lay_ns: int) -> None:
         """The socket's word: a reply, and how long it lay in the kernel until then."""
         elapsed_ns = self.ctx.now_ns() - self.sent_ns.pop(sequence)
         # A wall clock that was set meanwhile gives itself away, but for a step shorter than the wait itself.
-        self._end(elapsed_ns - queued_ns if 0 <= queued_ns <= elapsed_ns else elapsed_ns)
+        self._end(elapsed_ns - lay_ns if lay_ns <= elapsed_ns else elapsed_ns)
 
     def refused(self, sequence: int, code: int) -> None:
         """The socket's word: somebody says that a request leads nowhere."""

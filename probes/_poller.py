@@ -14,11 +14,13 @@ import errno
 import heapq
 import os
 import select
+import socket
 import types
 from collections.abc import Callable, Generator
 from typing import Any
 
 from probes import Context, FailReason, InconclusiveReason, OwnFault, ProbeError
+from probes._stamp import ask_for_stamps
 
 LATE_NS = 100_000_000  # a deadline that fires later than this proves that the loop stopped …
 GRACE_NS = 250_000_000  # … and what has arrived meanwhile gets this long to be read
@@ -157,7 +159,18 @@ class Poller:
     deadlines in one heap under a single timer of the loop. The contexts of a network share one clock.
     """
 
-    __slots__ = ("_armed", "_due", "_epoll", "_fresh", "_number", "_ring_at_ns", "_timer", "_watched", "loop")
+    __slots__ = (
+        "_armed",
+        "_due",
+        "_epoll",
+        "_fresh",
+        "_number",
+        "_ring_at_ns",
+        "_stamping",
+        "_timer",
+        "_watched",
+        "loop",
+    )
 
     def __init__(self) -> None:
         self.loop = asyncio.get_running_loop()
@@ -165,6 +178,13 @@ class Poller:
             self._epoll = select.epoll()
         except OSError as error:
             raise own_fault(error, "opening an epoll set") or error from None
+        try:
+            # The kernel stamps as long as some socket asks for it; beginning and ending with each probe would be dear.
+            self._stamping = socket.SocketType(socket.AF_INET, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC, 0)
+        except OSError as error:
+            self._epoll.close()
+            raise own_fault(error, "opening a socket") or error from None
+        ask_for_stamps(self._stamping)
         self._watched: dict[int, Callable[[int], None]] = {}
         self._fresh: set[int] = set()
         self._due: list[tuple[int, int]] = []  # heap of (instant, number) …
@@ -246,6 +266,7 @@ class Poller:
             if not self.loop.is_closed():
                 self.loop.remove_reader(self._epoll.fileno())
             self._epoll.close()
+            self._stamping.close()
 
     @property
     def watched(self) -> int:

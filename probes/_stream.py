@@ -16,6 +16,7 @@ from typing import Any
 
 from probes import Context, FailReason, OwnFault, Phase, ProbeError, TlsPolicy, _tls
 from probes._poller import Poller, Waiter, cause, give_way, is_refused_here, own_fault, time_is_up
+from probes._stamp import STAMP_BYTES, ask_for_stamps, queued_ns
 
 READ_BYTES = 65_536
 CHAIN_READ_NS = 2_000_000_000  # at most, for reading the expiry of a refused chain
@@ -49,11 +50,13 @@ class Connection(Waiter):
         "_readable",
         "_sock",
         "_spoke",
+        "_stamped",
         "_tls",
         "_wants_read",
         "_writable",
         "overslept_ns",
         "peer",
+        "queued_ns",
         "target",
     )
 
@@ -65,7 +68,8 @@ class Connection(Waiter):
         self._fd = -1  # once it is in the poller's set
         self._tls: ssl.SSLObject | None = None
         self._ended = self._readable = self._writable = self._wants_read = self._spoke = False
-        self._in_order = True
+        self._in_order, self._stamped = True, False
+        self.queued_ns = 0
         self._burst = self.overslept_ns = 0  # the latter: how much longer opening it took by our stamps than it did
 
     def on_events(self, events: int) -> None:
@@ -214,6 +218,8 @@ class Connection(Waiter):
     async def _take(self, limit: int, doing: str) -> bytes:
         while True:
             if not self._readable:
+                if not self._stamped and self._tls is None:
+                    self._stamped = ask_for_stamps(self._sock)
                 self._burst, self._wants_read = 0, True
                 await self.wait(doing, self.target)
             elif self.expired:
@@ -223,7 +229,7 @@ class Connection(Waiter):
                 self._burst = 0
                 await give_way()
             try:
-                data: bytes = self._sock.recv(limit)
+                data = self._sock.recv(limit) if self._tls is not None else self._stamped_piece(limit)
             except BlockingIOError:
                 self._readable = False
                 continue
@@ -233,6 +239,13 @@ class Connection(Waiter):
             if len(data) < limit and self._in_order and not self._ended:
                 self._readable = False
             return data
+
+    def _stamped_piece(self, limit: int) -> bytes:
+        """What has come, and for how long it has lain in the kernel: its last segment, where there are several."""
+        piece: bytes
+        piece, ancillary, _, _ = self._sock.recvmsg(limit, STAMP_BYTES)
+        self.queued_ns = queued_ns(ancillary) if ancillary else 0
+        return piece
 
     def _broken(self, error: OSError, doing: str) -> ProbeError | OwnFault:
         if isinstance(error, ssl.SSLError):
@@ -267,6 +280,7 @@ class Connection(Waiter):
 
     async def _handshake(self, context: ssl.SSLContext, server_name: str) -> None:
         doing = _SHAKING_HANDS
+        self.queued_ns = 0  # from here on nothing is known of when it came
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:

@@ -23,6 +23,7 @@ class Canned:
 
     peer = "127.0.0.1"
     tls_version = None
+    queued_ns = 0
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
         self._pieces = [piece for piece in pieces if piece]

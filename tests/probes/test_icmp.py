@@ -43,9 +43,12 @@ async def test_the_kernel_answers(host: str, network: LiveNetwork) -> None:
 
 
 async def test_without_the_right_it_is_our_own_fault(network: LiveNetwork, monkeypatch: pytest.MonkeyPatch) -> None:
-    def refuse(*_: object) -> socket.socket:
+    def refuse(family: int, kind: int, proto: int) -> socket.SocketType:
+        if not proto:
+            return real(family, kind, proto)
         raise PermissionError(1, "words")
 
+    real = socket.SocketType
     before = open_descriptors()
     with monkeypatch.context() as patched:
         patched.setattr(socket, "SocketType", refuse)
