@@ -22,6 +22,7 @@ from probes._poller import Poller, Waiter, cause, own_fault
 from probes._stamp import ask_for_stamps, queued_ns
 
 TOKEN_BYTES = 16
+_DRAWN = 64
 _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
 _SEQUENCES = 1 << 16
 _BATCH = 64  # packets before others have their turn; the set tells of the rest again
@@ -75,6 +76,7 @@ class IcmpSocket:
         "_raw",
         "_sequence",
         "_sock",
+        "_tokens",
         "_version",
         "_waiting",
         "poller",
@@ -91,6 +93,7 @@ class IcmpSocket:
         self._waiting: dict[int, Echoes] = {}
         self._blocked: list[Waiter] = []
         self._dropped = 0
+        self._tokens: list[bytes] = []
         self.users = 0
         try:
             self._set_options()
@@ -154,6 +157,13 @@ class IcmpSocket:
                 await self._until_writable(echoes)
             else:
                 return
+
+    def token(self) -> bytes:
+        """Random bytes that tell one probe's echoes from all others; drawn for many at once."""
+        if not self._tokens:
+            drawn = os.urandom(_DRAWN * TOKEN_BYTES)
+            self._tokens = [drawn[at : at + TOKEN_BYTES] for at in range(0, len(drawn), TOKEN_BYTES)]
+        return self._tokens.pop()
 
     def _free_sequence(self) -> int:
         if len(self._waiting) >= _SEQUENCES // 2:
@@ -280,7 +290,7 @@ class Echoes(Waiter):
         super().__init__(ctx, ctx.deadline_ns, shared.poller)
         self._shared, self.address, self.target = shared, address, target
         self.peer = ctx.notes.peer = str(address[0])
-        self.token = os.urandom(TOKEN_BYTES)
+        self.token = shared.token()
         self.ancillary = [] if source is None else [_from(source)]
         self.sent_ns: dict[int, int] = {}  # by sequence number, of those without an answer
         self._ended: list[int | ProbeError] = []
