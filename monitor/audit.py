@@ -596,6 +596,7 @@ class Ledger:
     _first_own: int | None = None
     _last_at: int = 0
     _rows: int = 0
+    _more: int = 0
     _arrival: int = 0
 
     def facts(self, kind: str, before: int) -> list[Entry]:
@@ -699,6 +700,10 @@ class Ledger:
             self.broken.append(f"the mark {line['name']} stands there twice")
         self._marks.add(line["name"])
 
+    def _moved(self, _line: Json) -> None:
+        """What a move alone reads: it moves no figure, and is counted for the end."""
+        self._more += 1
+
     def _end(self, line: Json) -> None:
         self.end = line
 
@@ -706,7 +711,7 @@ class Ledger:
 
     def finish(self) -> None:
         """Hold the evidence against what sealed it, the rows against the sealed, and the end against all before it."""
-        counts = {"segments": sum(map(len, self._sealed.values())), "rows": self._rows}
+        counts = {"segments": sum(map(len, self._sealed.values())), "rows": self._rows, "more": self._more}
         for entry in self.entries:
             if entry.fact["type"] == "sealed":
                 self.broken += self._unseal(entry.seq, entry.fact)
@@ -731,7 +736,7 @@ class Ledger:
             yield "the export was cut short: its last line, the end, is not there"
             return
         for name, value in found.items():
-            if self.end[name] != value:
+            if self.end.get(name, 0) != value:
                 yield f"the end of the export says {name} {self.end[name]}, before it stand {value}"
         if self.part is None and self._arrival > self.end["arrival"]:
             yield f"the last arrival is {self.end['arrival']} by the end of the export, {self._arrival} by its evidence"
@@ -780,6 +785,7 @@ def _unlike(hours: Mapping[int, Sequence[Segment]], runs: Iterable[Run]) -> Iter
 
 
 LINES = {kind: f"_{kind}" for kind in ("header", "partial", "leaf", "segment", "run", "spans", "mark", "end")}
+LINES |= {"message": "_moved", "file": "_moved"}
 """What takes a line of an export; all others are entries."""
 
 

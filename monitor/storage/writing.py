@@ -34,6 +34,7 @@ from monitor.storage import (
     Acknowledged,
     Committed,
     HeadMovedError,
+    OutboxRow,
     SealedSegment,
     SpanChange,
     StoreDamagedError,
@@ -233,11 +234,18 @@ class _Transaction:
             ),
         )
 
-    def move_stated(self, span: StatedSpan, now_us: int, *, disputed: bool) -> None:
+    def move_stated(self, span: StatedSpan, recorded_at_us: int, *, disputed: bool) -> None:
         """A stated span."""
         source = self.source_id(span.source, disputed=disputed)
-        row = (source, span.start_us, span.end_us, span.outcome.value, now_us)
+        row = (source, span.start_us, span.end_us, span.outcome.value, recorded_at_us)
         self._many(self._statements.insert_stated, _summed([row]))
+
+    def queue(self, rows: Iterable[OutboxRow]) -> None:
+        """Messages that are to be delivered."""
+        self._many(
+            self._statements.insert_outbox,
+            [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in rows],
+        )
 
     def move_mark(self, name: str, value: bytes, now_us: int) -> None:
         """A document."""
@@ -251,7 +259,7 @@ class _Transaction:
 
     def is_empty(self) -> bool:
         """Whether the store holds nothing at all."""
-        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS)
+        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS, OUTBOX)
         return not any(self._connection.execute(select(table).limit(1)).first() for table in tables)
 
     def write(self, unit: Unit) -> Committed:
@@ -272,10 +280,7 @@ class _Transaction:
             self._statements.upsert_mark,
             _summed((name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()),
         )
-        self._many(
-            self._statements.insert_outbox,
-            [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in unit.outbox],
-        )
+        self.queue(unit.outbox)
         for first in range(0, len(unit.delivered), KEYS_PER_QUERY):
             keys = unit.delivered[first : first + KEYS_PER_QUERY]
             self._connection.execute(delete(OUTBOX).where(OUTBOX.c.key.in_(keys)))
@@ -549,9 +554,14 @@ class SqlMover:
         """A run as a row."""
         self._work.move_run(run, disputed=disputed)
 
-    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+    def stated(self, span: StatedSpan, *, disputed: bool, recorded_at_us: int | None = None) -> None:
         """A stated span."""
-        self._work.move_stated(span, self._now_us, disputed=disputed)
+        at_us = self._now_us if recorded_at_us is None else recorded_at_us
+        self._work.move_stated(span, at_us, disputed=disputed)
+
+    def message(self, row: OutboxRow) -> None:
+        """A message that waits."""
+        self._work.queue([row])
 
     def mark(self, name: str, value: bytes) -> None:
         """A document."""
