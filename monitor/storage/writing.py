@@ -43,7 +43,7 @@ from monitor.storage import (
     Unit,
 )
 from monitor.storage.checksum import checksum
-from monitor.storage.cooling import Cooling
+from monitor.storage.cooling import PACK_BYTES, Cooling
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
@@ -216,9 +216,9 @@ class _Transaction:
         if entry.origin is not Origin.IMPORTED and self._first_own_seq is None:
             self._first_own_seq = entry.seq
 
-    def move_segment(self, sealed: SealedSegment, now_us: int) -> None:
-        """A segment that was sealed elsewhere."""
-        self._cooling.write(Unit(recorded_at_us=now_us, segments=(sealed,)), ())
+    def move_segments(self, sealed: Sequence[SealedSegment], now_us: int) -> None:
+        """Segments that were sealed elsewhere, into one pack."""
+        self._cooling.write(Unit(recorded_at_us=now_us, segments=sealed), ())
 
     def move_run(self, held: StoredRun, *, disputed: bool) -> None:
         """A run as a row, and what was given for it."""
@@ -535,6 +535,7 @@ class SqlMover:
         self._work = work
         self._reader = reader
         self._now_us = now_us
+        self._waiting: list[SealedSegment] = []
 
     def expect_empty(self, target: str) -> None:
         """StoreError where the store holds anything."""
@@ -547,8 +548,14 @@ class SqlMover:
         self._work.move_entry(entry)
 
     def segment(self, sealed: SealedSegment) -> None:
-        """A segment; `seq` names the entry that sealed it."""
-        self._work.move_segment(sealed, self._now_us)
+        """A segment; `seq` names the entry that sealed it. As many as fill a pack are written together."""
+        self._waiting.append(sealed)
+        if sum(len(held.segment.body or b"") for held in self._waiting) >= PACK_BYTES:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        self._work.move_segments(self._waiting, self._now_us)
+        self._waiting = []
 
     def run(self, run: StoredRun, *, disputed: bool) -> None:
         """A run as a row."""
@@ -569,6 +576,7 @@ class SqlMover:
 
     def finish(self, arrival: int) -> SqlReader:
         """After the last; the answer reads what was moved."""
+        self._write_waiting()
         self._work.finish_move(arrival)
         return self._reader
 

@@ -43,6 +43,11 @@ def moved(store: Store, data: bytes, now_us: int = LATER + DAY_US) -> MoveReport
     return move(store, io.BytesIO(data), now_us=now_us, rebuild=rebuild)
 
 
+def packs(store: Store) -> int:
+    with store._writer.connect() as connection:  # type: ignore[attr-defined]
+        return int(connection.exec_driver_sql("SELECT count(*) FROM packs").scalar_one())
+
+
 @pytest.fixture
 def lived(make_store: Make) -> Store:
     """A ledger on SQLite in which everything has happened: imports, sealed and late and expired hours, contradictions,
@@ -72,6 +77,7 @@ def test_a_ledger_moves_between_engines_and_back(lived: Store, store: Store, mak
     data = exported(lived)
     report = moved(store, data)
     assert report.head == lived.head().hash
+    assert sum(held.segment.body is not None for held in store.segments()) > 2 * packs(store) > 0
     assert report.segments > HOURS
     back = make_store("back")
     moved(back, exported(store))
