@@ -1,6 +1,6 @@
 """How long a daemon takes to be ready over a long record, beside one over an empty ledger.
 
-    .venv/bin/python bench/start.py [--entries 50000] [--spans 1000000] [--runs 10000000] [--rounds 3]
+    python -m bench.start [--entries 50000] [--spans 1000000] [--runs 10000000] [--rounds 3]
 
 The record is that of one service of 1,000 checks over 13 months: entries, derived spans, and runs as rows up to the
 present, every minute one of each check. Entries and spans go through the store; the bulk of the rows is made by

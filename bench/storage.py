@@ -1,6 +1,6 @@
 """Bytes and CPU a run, sealed, beside a real Prometheus TSDB and lzma on the same durations (goal 5 of PERF.md).
 
-    .venv/bin/python bench/storage.py [--checks 100] [--hours 48] [--record-s 20]
+    python -m bench.storage [--checks 100] [--hours 48] [--record-s 20]
 
 First the daemon itself watches the sample SaaS, paced, on this machine: its runs give the lateness, durations and five
 phases. From these an hour after the other is drawn, one run a minute and check (five checks a service), committed as
