@@ -36,7 +36,7 @@ from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
 from monitor.detector.incidents import Opening
-from monitor.detector.routing import Manners
+from monitor.detector.routing import Links, Manners
 from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
 from monitor.web.tls import Web
@@ -122,7 +122,7 @@ class _Loader:
                 failures_after_us=root.incidents.failures_after,
                 latency_after_us=root.incidents.latency_after,
             ),
-            manners=_manners(root.messages),
+            manners=_manners(root.messages, root.web.external_url),
             channels=tuple(self._channel(id_, written, root) for id_, written in root.channels.items()),
             provider=root.provider,
             contacts=tuple((id_, partner.contacts) for id_, partner in root.partners.items()),
@@ -466,7 +466,7 @@ class _Loader:
                     )
 
 
-def _manners(model: MessagesModel) -> Manners:
+def _manners(model: MessagesModel, page: str | None) -> Manners:
     standard = Manners()
     return Manners(
         recover_after_us=model.recover_after,
@@ -474,6 +474,7 @@ def _manners(model: MessagesModel) -> Manners:
         blind_after_us=model.blind_after,
         before_maintenance_us=model.before_maintenance,
         before_deadline_us=model.before_deadline,
+        links=Links(page=page, runbooks=model.runbooks),
     )
 
 

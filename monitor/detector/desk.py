@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.core.fact import Claim, Close, Fact, Maintenance, MaintenanceCancelled, MaintenanceFinished, Outage
-from monitor.core.incident import Phase, State
+from monitor.core.incident import Phase, State, Step, step
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.priority import Priority
 from monitor.detector.journal import Episode, Journal
@@ -61,7 +61,7 @@ class Desk:
         state, kind = self.incidents.states.get(fact.id), _CORRESPONDENCE.get(fact.event)
         if state is None or kind is None:
             return
-        fields = {**self.telling.incident(state, None), "note": fact.note, "missing": list(fact.missing)}
+        fields = {**self.telling.incident(state), "note": fact.note, "missing": list(fact.missing)}
         fields |= {"zone": self.telling.zone_of(state.service), "service": state.service, "summary": state.summary}
         for partner in state.partners if fact.partner is None else (fact.partner,):
             self._to(partner, kind, f"{kind.value}-{fact.at_us}", fields, fact.id, (state.service,))
@@ -159,7 +159,7 @@ class Desk:
         fields = {
             **self.telling.trouble(service, since_us),
             **self.telling.evidence(service, None),
-            **self.telling.incident(state, fact),
+            **self.telling.incident(self._state(fact.id)),
             "summary": fact.summary or fact.note or (state.summary if state else None),
         }
         self._service(kind, f"{kind.value}-{fact.at_us}", fields, fact.id, service)
@@ -198,7 +198,7 @@ class Desk:
             **self.telling.trouble(service, episode.since_us, ended_us),
             **self.telling.excluded(service, episode.since_us, ended_us),
             **self.telling.effects(service),
-            **self.telling.incident(self.incidents.of_outage(episode.outage), None),
+            **self.telling.incident(self._of_outage(episode.outage)),
             "outage": episode.outage,
         }
         self._service(Kind.RECOVERED, "recovered", fields, episode.outage, service)
@@ -298,7 +298,7 @@ class Desk:
             **self.telling.trouble(service, episode.since_us),
             **self.telling.evidence(service, peak),
             **self.telling.effects(service),
-            **self.telling.incident(self.incidents.of_outage(episode.outage), self._opened(episode.outage)),
+            **self.telling.incident(self._of_outage(episode.outage)),
             "outage": episode.outage,
         }
 
@@ -319,11 +319,26 @@ class Desk:
         about: str,
         services: Iterable[str],
     ) -> None:
+        if partner is None:
+            service, incident = fields.get("service"), fields.get("incident")
+            fields = {**fields, "links": self.manners.links.of(kind, service=service, incident=incident)}
         self.journal.tell(kind, name, fields, about=about, services=services, partner=partner, at_us=self.at_us)
 
-    def _opened(self, outage: str) -> Incident | None:
-        """The incident that this very turn opens for an outage."""
-        return next((f for f in self.found if isinstance(f, Incident) and f.outage == outage), None)
+    def _state(self, id_: str) -> State | None:
+        """An incident as it becomes in this very turn."""
+        state = self.incidents.states.get(id_)
+        for fact in self.found:
+            if isinstance(fact, Incident) and fact.id == id_:
+                found = step(state, fact)
+                state = found.state if isinstance(found, Step) else state
+        return state
+
+    def _of_outage(self, outage: str) -> State | None:
+        """The incident that an outage belongs to, or comes to belong to in this very turn."""
+        for fact in self.found:
+            if isinstance(fact, Incident) and fact.outage == outage:
+                return self._state(fact.id)
+        return self.incidents.of_outage(outage)
 
     def active(self) -> Iterable[Alert]:
         """What is wrong now, as a level."""
