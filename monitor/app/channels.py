@@ -16,7 +16,7 @@ from monitor.dispatcher.levels import Standing
 from monitor.dispatcher.tally import Tally
 from monitor.messages import FOR_OPERATORS, FOR_PARTNERS, Kind
 from monitor.messages.compose import compose
-from monitor.notify import Alert, Channel, DeliveryError, Message, Receipt, Secret
+from monitor.notify import Alert, Channel, DeliveryError, Message, Quiet, Receipt, Secret
 from monitor.notify.alertmanager import AlertmanagerLevel
 from monitor.notify.apprise import AppriseChannel
 from monitor.notify.email import EmailChannel
@@ -95,6 +95,7 @@ def open_channels(
     secret: Callable[[str], str],
     now_us: Callable[[], int],
     not_well: Callable[[], str | None],
+    quiet: Callable[[], Sequence[Quiet]] = tuple,
 ) -> Channels:
     """The channels of a configuration, none of which is spoken to yet."""
 
@@ -104,7 +105,7 @@ def open_channels(
     posts = {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))}
     levels: dict[str, Standing] = {}
     for channel in settings:
-        level = None if channel.fault else _level(channel, look_up, not_well)
+        level = None if channel.fault else _level(channel, look_up, not_well, quiet)
         if level is not None:
             levels[channel.id] = level
             continue
@@ -180,11 +181,22 @@ def _channel_sample(name: str, kinds: tuple[str, ...], tally: Tally, waiting: Wa
     )
 
 
-def _level(channel: ChannelSettings, look_up: Secret, not_well: Callable[[], str | None]) -> Standing | None:
+def _level(
+    channel: ChannelSettings,
+    look_up: Secret,
+    not_well: Callable[[], str | None],
+    quiet: Callable[[], Sequence[Quiet]],
+) -> Standing | None:
     model = channel.model
     if model.alertmanager is not None:
         every_us, urls = model.alertmanager.every, model.alertmanager.urls
-        level = AlertmanagerLevel(urls=urls, every_us=every_us, look_up=look_up, labels=model.alertmanager.labels)
+        level = AlertmanagerLevel(
+            urls=urls,
+            every_us=every_us,
+            look_up=look_up,
+            labels=model.alertmanager.labels,
+            quiet=quiet if model.alertmanager.silences else None,
+        )
         return Standing(level=level, every_us=every_us)
     if model.heartbeat is not None:
         beat = HeartbeatLevel(url=model.heartbeat.url, look_up=look_up, not_well=not_well)

@@ -440,6 +440,9 @@ class AlertmanagerModel(Model):
     urls: tuple[Url, ...] = Field(min_length=1, description="Every peer of the cluster.")
     every: Duration = Field(default=45 * SECOND_US, description="Between 30s and 60s.")
     labels: dict[StrictStr, StrictStr] = Field(default={}, description="Labels added to each alert.")
+    silences: StrictBool = Field(
+        default=False, description="Silence alerts about a service in maintenance that qualifies for every partner."
+    )
 
 
 class HeartbeatModel(Model):

@@ -9,6 +9,7 @@ from typing import Any
 from monitor.core.fact import Claim, Close, Fact, Maintenance, MaintenanceCancelled, MaintenanceFinished, Outage
 from monitor.core.incident import Phase, State, Step, step
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
+from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.detector.journal import Episode, Journal
 from monitor.detector.routing import Manners
@@ -16,7 +17,10 @@ from monitor.detector.telling import Telling, covered
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import Kind, Severity
-from monitor.notify import Alert
+from monitor.notify import Alert, Quiet
+
+QUIET_AHEAD_US = 2 * MINUTE_US
+"""A window is known so long ahead to those who silence alerts: more than the longest time between two statements."""
 
 UNSTABLE_AT = 3
 """So many outages that come back before a recovery was told are told as one: the service is unstable."""
@@ -350,6 +354,15 @@ class Desk:
                 yield _alert("JagaServiceDegraded", Severity.TICKET, state.found_us, state.service, incident=state.id)
         if self.journal.blind_us is not None:
             yield _alert("JagaMonitoringBlind", Severity.PAGE, self.journal.blind_us, None)
+
+    def quiet(self) -> Iterable[Quiet]:
+        """The maintenance that runs or is about to, of every service it qualifies for with all partners."""
+        windows = self.counter.book.windows.values()
+        near = [w for w in windows if w.fact.start_us - QUIET_AHEAD_US <= self.at_us < w.ends_us]
+        for service in sorted({service for window in near for service in window.fact.services}):
+            for span in self.counter.maintenance(service):
+                if span.start_us - QUIET_AHEAD_US <= self.at_us < span.end_us:
+                    yield Quiet(service=service, start_us=span.start_us, end_us=span.end_us)
 
 
 _CORRESPONDENCE = {

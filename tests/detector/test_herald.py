@@ -19,6 +19,7 @@ from monitor.detector.watch import OpenOutage, Watch
 from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim, Notified, NotifyMaintenance
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import FOR_OPERATORS, Kind, Severity
+from monitor.notify import Quiet
 from monitor.storage import OutboxRow, Unit
 from tests.ledger.keeping import AGREEMENTS, CLOSING, END, START, Keeper, kept, watched_april
 
@@ -199,10 +200,16 @@ def test_trouble_in_a_qualifying_window_is_told_at_its_end_as_the_same_outage(ke
     teller.turn()
     began_us = start_us + 10 * MINUTE_US
     teller.watches = {"portal": Watch("portal", began_us, OpenOutage(began_us, (3, 5)))}
+    teller.turn(at_us=start_us - 2 * MINUTE_US - 1)
+    assert not teller.herald.quiet
+    teller.turn(at_us=start_us - 2 * MINUTE_US)
+    assert teller.herald.quiet == (Quiet(service="portal", start_us=start_us, end_us=start_us + HOUR_US),)
     assert "down" not in teller.ops(outage("portal", began_us), at_us=began_us)
+    assert len(teller.herald.quiet) == 1
     assert "down" not in teller.ops(at_us=start_us + HOUR_US - 1)
     assert teller.herald.alerts == ()
     rows = teller.turn(at_us=start_us + HOUR_US)
+    assert not teller.herald.quiet
     (down,) = (row for row in rows if row.kind == "down")
     assert (down.payload["outage"], down.payload["duration"]) == ("o-portal", "3000.000000")
     assert teller.herald.journal.suppressed["maintenance"] == 1
