@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from monitor.app.discreet import Confidence, DiscreetChannel, DiscreetLevel
 from monitor.clock import wall_us
 from monitor.config import ChannelSettings, Settings, secret
 from monitor.config.models import ChannelModel, Contact
@@ -26,7 +27,6 @@ from monitor.notify.log import LogChannel
 from monitor.notify.webhook import WebhookChannel
 from monitor.storage import Waiting
 from monitor.telemetry.snapshot import ChannelSample, NotificationsSample
-from probes.template import Reference, parse
 
 LOGGED_PER_MINUTE = 600
 
@@ -98,20 +98,18 @@ def open_channels(
     quiet: Callable[[], Sequence[Quiet]] = tuple,
 ) -> Channels:
     """The channels of a configuration, none of which is spoken to yet."""
-
-    def look_up(text: str) -> str:
-        return "".join(secret(p.name) if isinstance(p, Reference) else str(p) for p in parse(text))
-
     posts = {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))}
     levels: dict[str, Standing] = {}
     for channel in settings:
-        level = None if channel.fault else _level(channel, look_up, not_well, quiet)
+        told = Confidence(secret)
+        level = None if channel.fault else _level(channel, told.look_up, not_well, quiet)
         if level is not None:
-            levels[channel.id] = level
+            levels[channel.id] = Standing(level=DiscreetLevel(level.level, told), every_us=level.every_us)
             continue
         model = channel.model
         manner = Manner(lang=model.lang, per_minute=model.per_minute, group_us=model.group or 0)
-        posts[channel.id] = Post(channel=_post(channel, book, look_up, now_us), manner=manner)
+        post = DiscreetChannel(_post(channel, book, told.look_up, now_us), told)
+        posts[channel.id] = Post(channel=post, manner=manner)
     return Channels(posts=posts, levels=levels)
 
 

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -100,7 +101,8 @@ class _Loader:
             raise ConfigError(self._problems)
         settings = Settings(
             base=self._base,
-            store=root.store,
+            store=self._store(root.store),
+            store_as_written=root.store,
             retention_us=root.retention,
             location=root.location.id,
             controls=self._controls(root.location),
@@ -157,6 +159,28 @@ class _Loader:
                 self._say(path, str(error))
             except ValueError:
                 pass  # a malformed mark is said by the kind whose text it is
+
+    def _store(self, text: str) -> str:
+        """The ledger's address with its references looked up. What stands within a server's address is taken as it is,
+        whatever letters it has; an address that is one reference is as it must be written.
+        """
+        try:
+            parts = parse_template(text)
+            values = [lookup(p.name, self._environment) if isinstance(p, Reference) else str(p) for p in parts]
+        except SecretError:
+            return text  # said already, as every reference that does not resolve
+        except ValueError as error:
+            self._say(("store",), str(error))
+            return text
+        if len(parts) == 1:
+            (address,) = values
+        else:
+            server = values[0].startswith("postgresql://")
+            pairs = zip(parts, values, strict=True)
+            address = "".join(quote(v, safe="") if server and isinstance(p, Reference) else v for p, v in pairs)
+        if not address.startswith(("sqlite:///", "postgresql://")):
+            self._say(("store",), "what it refers to is no sqlite:///path and no postgresql://…")
+        return address
 
     def _validated(self, data: dict[str, Any]) -> Root | None:
         """The file's models. Checks are judged for themselves, as their keys are the probes'."""

@@ -76,7 +76,8 @@ class Settings:
     """The whole configuration. `base` is the folder of its file, which relative paths start from."""
 
     base: Path
-    store: str = field(repr=False)  # may hold a literal password
+    store: str = field(repr=False)  # may hold a password
+    store_as_written: str = field(repr=False)  # with its references, for showing
     retention_us: int = 400 * DAY_US
     location: str
     controls: tuple[str, ...]
