@@ -50,8 +50,10 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _identifier(text: Any) -> str:  # noqa: ANN401 - anything from YAML
     if not isinstance(text, str) or not ID.fullmatch(text):
+        named = repr(text)
+        named = named if len(named) <= MAX_NAME else f"{named[:MAX_NAME]}…"
         raise ValueError(
-            f"{text!r} is no id: 1 to 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit "
+            f"{named} is no id: 1 to 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit "
             "(a display name goes under name:)",
         )
     return text
