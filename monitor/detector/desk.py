@@ -85,13 +85,11 @@ class Desk:
         window = self.counter.book.windows.get(id_)
         if window is None:
             return
-        agreements = self.counter.agreements
-        partners = covered(window, agreements.pairs())
+        partners = covered(window, self.counter.agreements.pairs())
         about = f"window/{window.fact.extends or id_}"
         fields = self.telling.window(window)
         for partner in [None, *partners]:
-            named = {} if partner is None else {"partner_name": agreements.partner_name(partner)}
-            self._to(partner, kind, f"{id_}/{kind.value}", {**fields, **named}, about, window.fact.services)
+            self._to(partner, kind, f"{id_}/{kind.value}", fields, about, window.fact.services)
 
     def _closed(self, fact: Close) -> None:
         fields, credit, deadline_us = self.telling.statement(fact)
@@ -326,6 +324,8 @@ class Desk:
         if partner is None:
             service, incident = fields.get("service"), fields.get("incident")
             fields = {**fields, "links": self.manners.links.of(kind, service=service, incident=incident)}
+        else:
+            fields = {"partner_name": self.counter.agreements.partner_name(partner), **fields}
         self.journal.tell(kind, name, fields, about=about, services=services, partner=partner, at_us=self.at_us)
 
     def _state(self, id_: str) -> State | None:

@@ -225,6 +225,7 @@ def test_a_partner_is_told_of_a_disruption_without_the_figures_of_others(keeper:
     rows = teller.turn(outage("portal", keeper.now_us))
     (letter,) = (row for row in rows if row.channel == "letters")
     assert letter.kind == "disruption"
+    assert (letter.payload["partner"], letter.payload["partner_name"]) == ("acme", "Yayasan Acme")
     assert not {"effects", "error", "failing"} & set(letter.payload)
 
 
