@@ -16,7 +16,7 @@ from monitor.detector.routing import Manners
 from monitor.detector.telling import Telling, covered
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
-from monitor.messages import Kind, Severity
+from monitor.messages import Kind, severity_of
 from monitor.notify import Alert, Quiet
 
 QUIET_AHEAD_US = 2 * MINUTE_US
@@ -348,12 +348,26 @@ class Desk:
         """What is wrong now, as a level."""
         for service, episode in self.journal.episodes.items():
             if episode.told_us is not None and (episode.ended_us is None or episode.unstable):
-                yield _alert("JagaServiceDown", Severity.PAGE, episode.since_us, service, outage=episode.outage)
+                yield self._alert("JagaServiceDown", Kind.DOWN, episode.since_us, service, {"outage": episode.outage})
         for state in self.incidents.states.values():
             if _degraded_now(state):
-                yield _alert("JagaServiceDegraded", Severity.TICKET, state.found_us, state.service, incident=state.id)
+                yield self._alert(
+                    "JagaServiceDegraded", Kind.DEGRADED, state.found_us, state.service, {"incident": state.id}
+                )
         if self.journal.blind_us is not None:
-            yield _alert("JagaMonitoringBlind", Severity.PAGE, self.journal.blind_us, None)
+            yield self._alert("JagaMonitoringBlind", Kind.BLIND, self.journal.blind_us, None, {})
+
+    def _alert(self, name: str, kind: Kind, since_us: int, service: str | None, about: Mapping[str, str]) -> Alert:
+        """Labels are what stays the same while it is wrong; what tells one time from another is an annotation."""
+        labels = {"alertname": name, "severity": severity_of(kind).value}
+        if service is not None:
+            labels["sla_service"] = service
+        summary = _SUMMARIES[kind] if service is None else f"{service} {_SUMMARIES[kind]}"
+        links = self.manners.links
+        page = links.at(service=service, incident=about.get("incident"))
+        known = {"summary": summary, "page_url": page, "runbook_url": links.runbook(kind), **about}
+        annotations = {name: text for name, text in known.items() if text is not None}
+        return Alert(labels=labels, since_us=since_us, annotations=annotations)
 
     def quiet(self) -> Iterable[Quiet]:
         """The maintenance that runs or is about to, of every service it qualifies for with all partners."""
@@ -365,6 +379,7 @@ class Desk:
                     yield Quiet(service=service, start_us=span.start_us, end_us=span.end_us)
 
 
+_SUMMARIES = {Kind.DOWN: "is down", Kind.DEGRADED: "is degraded", Kind.BLIND: "monitoring is blind"}
 _CORRESPONDENCE = {
     IncidentEvent.ASKED: Kind.QUESTION,
     IncidentEvent.PLAN: Kind.PLAN,
@@ -380,13 +395,3 @@ _DEGRADED = {
 def _degraded_now(state: State) -> bool:
     known = state.cause in {Cause.FAILURES, Cause.LATENCY}
     return known and state.phase is not Phase.CLOSED and state.well_since_us is None
-
-
-def _alert(name: str, severity: Severity, since_us: int, service: str | None, **annotations: str) -> Alert:
-    """Labels are what stays the same for as long as it is wrong; what tells one time from another is an annotation."""
-    labels = {"alertname": name, "severity": severity.value}
-    if service is not None:
-        labels["sla_service"] = service
-    summary = {"JagaServiceDown": "is down", "JagaServiceDegraded": "is degraded"}.get(name, "monitoring is blind")
-    said = f"{service} {summary}" if service is not None else summary
-    return Alert(labels=labels, since_us=since_us, annotations={"summary": said, **annotations})

@@ -62,14 +62,20 @@ class Links:
 
     def of(self, kind: Kind, *, service: str | None, incident: str | None) -> list[str]:
         """The links of a message: its incident or else its service on the page, and the runbook of its kind."""
-        found = []
-        if self.page is not None:
-            place = f"incident-{incident}" if incident else f"service-{service}" if service else None
-            found.append(f"{self.page}/" if place is None else f"{self.page}/#{place}")
-        runbook = RUNBOOKS.get(kind)
-        if self.runbooks is not None and runbook is not None:
-            found.append(self.runbooks.replace(RUNBOOK, runbook))
-        return found
+        found = (self.at(service=service, incident=incident), self.runbook(kind))
+        return [link for link in found if link is not None]
+
+    def at(self, *, service: str | None, incident: str | None) -> str | None:
+        """An incident on the page, or else a service, or else the page."""
+        if self.page is None:
+            return None
+        place = f"incident-{incident}" if incident else f"service-{service}" if service else None
+        return f"{self.page}/" if place is None else f"{self.page}/#{place}"
+
+    def runbook(self, kind: Kind) -> str | None:
+        """What to do about a kind of message."""
+        name = RUNBOOKS.get(kind)
+        return None if self.runbooks is None or name is None else self.runbooks.replace(RUNBOOK, name)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -257,6 +257,13 @@ def test_the_first_message_of_an_outage_has_the_deadlines_of_its_incident_and_wh
         "https://jaga.example.id/#incident-i-1",
         "https://wiki.example.id/SlaServiceDown.html",
     ]
+    (alert,) = teller.herald.alerts
+    assert alert.annotations == {
+        "summary": "portal is down",
+        "page_url": "https://jaga.example.id/#service-portal",
+        "runbook_url": "https://wiki.example.id/SlaServiceDown.html",
+        "outage": "o-portal",
+    }
     assert "links" not in rows["disruption"], "a partner may not reach the addresses of those who run the services"
 
 

@@ -43,11 +43,11 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> str:
         return text
 
 
-def eventually(what: str, probe: Callable[[], bool]) -> None:
-    """Wait until it is so, within PATIENCE_S."""
-    until = time.monotonic() + PATIENCE_S
+def eventually(what: str, probe: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Wait until it is so."""
+    until = time.monotonic() + within_s
     while not probe():
-        assert time.monotonic() < until, f"not within {PATIENCE_S} s: {what}"
+        assert time.monotonic() < until, f"not within {within_s} s: {what}"
         time.sleep(0.1)
 
 

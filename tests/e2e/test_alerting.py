@@ -11,6 +11,7 @@ import json
 import shutil
 import signal
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -118,6 +119,35 @@ def test_a_page_arrives_outlives_the_daemon_and_resolves_on_recovery(
         sample.set_mode("healthy")
         resolved = page(hook, "resolved")
         assert resolved["labels"]["sla_service"] == "cloud"
+        assert daemon.stop(signal.SIGTERM) == 0
+    finally:
+        daemon.end()
+
+
+def test_a_window_that_qualifies_is_silent_in_alertmanager_until_it_is_cancelled(cli: Cli, alertmanager: str) -> None:
+    file = cli.folder / "config" / "jaga.yaml"
+    channel = f"{{alertmanager: {{urls: ['{alertmanager}'], every: 30s, silences: true}}}}"
+    file.write_text(file.read_text() + f"channels: {{alerts: {channel}}}\n")
+
+    def silences() -> list[tuple[str, str]]:
+        found = json.loads(fetch(f"{alertmanager}/api/v2/silences"))
+        return [(one["status"]["state"], one["matchers"][0]["value"]) for one in found]
+
+    daemon = daemon_in(cli)
+    try:
+        now = datetime.now(UTC)
+        window = [
+            "--start",
+            (now + timedelta(seconds=110)).isoformat(),
+            "--end",
+            (now + timedelta(hours=1)).isoformat(),
+        ]
+        told = ["--notified", "acme", "--at", (now - timedelta(days=3)).isoformat(), "--evidence", "a letter"]
+        cli("maintenance", "announce", "cloud", *window, "--summary", "upgrade", *told)
+        # A level is stated every 30 s.
+        eventually("it is silenced from its start on", lambda: silences() == [("pending", "cloud")], 2 * PATIENCE_S)
+        cli("maintenance", "cancel", "m-1")
+        eventually("it is not silenced any more", lambda: silences() == [("expired", "cloud")], 2 * PATIENCE_S)
         assert daemon.stop(signal.SIGTERM) == 0
     finally:
         daemon.end()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import signal
 from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
@@ -10,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Hook, Process, Sample, daemon_in, eventually, shown
+from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Hook, Process, Sample, daemon_in, eventually, fetch, shown
 from tests.notify.conftest import MailServer, authority, start_mail
 
 __all__ = ["authority", "start_mail"]  # fixtures of the mail server
@@ -100,6 +101,8 @@ def test_channels_come_go_and_change_with_a_reload_and_what_waits_for_them_is_ke
         sample.set_mode("all")
         eventually("it waits", lambda: set(waiting()) >= {"first", "second", "wrong"})
         eventually("it was refused", lambda: "503" in cli("notify", "list"))
+        failing = r'^sla_notification_failures_total\{channel="wrong"\} [1-9]'
+        eventually("it counts as failing", lambda: bool(re.search(failing, fetch(f"{pages}/metrics"), re.MULTILINE)))
         kept = waiting()
 
         # Changed (by signal): what waits goes to the new address. Removed: what waits, waits.
