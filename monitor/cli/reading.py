@@ -40,7 +40,9 @@ def settings() -> Settings:
 def read_settings(where: Place) -> Settings:
     """The configuration of a place. A `--store` replaces its store, relative to where the caller stands."""
     found = require(where).settings
-    return found if where.store is None else replace(found, store=where.store, base=Path.cwd())
+    if where.store is None:
+        return found
+    return replace(found, store=where.store, store_as_written=None, base=Path.cwd())
 
 
 def require(where: Place) -> Loaded:
