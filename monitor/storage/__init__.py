@@ -41,6 +41,14 @@ class StoreDamagedError(StoreError):
     """What the store holds is damaged: it is read as far as it can be, and nothing is written or repaired."""
 
 
+class NewerSchemaError(StoreError):
+    """The store was written by a newer version of the program. Exit code 2: starting again would not help."""
+
+    def __init__(self, target: str, version: int, newest: int) -> None:
+        cause = f"its schema is version {version}, this program knows up to {newest}"
+        super().__init__("open", target, cause, "upgrade the program; nothing was changed")
+
+
 class HeadMovedError(StoreError):
     """The head was not the expected one: somebody else wrote. Nothing was committed; read again and retry."""
 

@@ -27,7 +27,7 @@ from sqlalchemy import (
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from monitor.core.entry import Head
-from monitor.storage import StoreError
+from monitor.storage import NewerSchemaError, StoreError
 from monitor.storage.schema import (
     CONTESTED,
     ENTRIES,
@@ -118,8 +118,7 @@ def _version(connection: Connection, target: str, found: list[str], *, newest: i
             "open", target, "its ledger row is missing", "restore a backup: the record was changed by hand"
         )
     if version > newest:
-        cause = f"its schema is version {version}, this program knows up to {newest}"
-        raise StoreError("open", target, cause, "upgrade the program; nothing was changed")
+        raise NewerSchemaError(target, version, newest)
     return int(version)
 
 
