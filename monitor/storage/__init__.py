@@ -41,6 +41,14 @@ class StoreDamagedError(StoreError):
     """What the store holds is damaged: it is read as far as it can be, and nothing is written or repaired."""
 
 
+class NewerSchemaError(StoreError):
+    """The store was written by a newer version of the program. Exit code 2: starting again would not help."""
+
+    def __init__(self, target: str, version: int, newest: int) -> None:
+        cause = f"its schema is version {version}, this program knows up to {newest}"
+        super().__init__("open", target, cause, "upgrade the program; nothing was changed")
+
+
 class HeadMovedError(StoreError):
     """The head was not the expected one: somebody else wrote. Nothing was committed; read again and retry."""
 
@@ -255,6 +263,9 @@ class Reader(Protocol):
     def stated(self, source: SourceKey, within: Span, *, disputed: bool = False) -> Iterator[StatedSpan]:
         """Stated spans of a source that overlap the span, by start."""
 
+    def stated_rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[tuple[StatedSpan, int]]:
+        """Every stated span of a source by start, each with the instant of its recording."""
+
     def sources(self, service: str | None = None, *, disputed: bool = False) -> list[SourceKey]:
         """Every source with evidence, sorted."""
 
@@ -333,8 +344,11 @@ class Mover(Protocol):
     def run(self, run: StoredRun, *, disputed: bool) -> None:
         """A run as a row."""
 
-    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
-        """A stated span."""
+    def stated(self, span: StatedSpan, *, disputed: bool, recorded_at_us: int | None = None) -> None:
+        """A stated span; of one whose recording is not known it is the move itself."""
+
+    def message(self, row: OutboxRow) -> None:
+        """A message that waits."""
 
     def mark(self, name: str, value: bytes) -> None:
         """A document."""

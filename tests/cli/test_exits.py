@@ -8,7 +8,7 @@ import click
 import pytest
 
 from monitor.cli.exits import CODES, AnswerIsNoError, Exit, WrongUseError, code_of
-from monitor.storage import HeadMovedError, StoreError, StoreOwnedError
+from monitor.storage import HeadMovedError, NewerSchemaError, StoreError, StoreOwnedError
 
 
 def _raise(error: BaseException) -> object:
@@ -27,6 +27,7 @@ def _raise(error: BaseException) -> object:
             3,
             "jaga: open ledger.db: no such folder (make it)",
         ),
+        (NewerSchemaError("ledger.db", 9, 3), 2, "its schema is version 9, this program knows up to 3"),
         (HeadMovedError("commit", "ledger.db", "it moved", "again"), 3, "it moved"),
         (PermissionError(13, "Permission denied", "/x"), 3, "jaga: /x: Permission denied"),
         (OSError(28, "No space left on device"), 3, "jaga: No space left on device"),
