@@ -32,6 +32,11 @@ MAX_LATE_BURST = 3
 """How many late slots of one check a stall leaves on record beside the newest. For slots further back the process did
 not run: nobody invents a run for them (CONTRACT 2.1.4), and the outcome before the stall ends by staleness."""
 
+TOGETHER_US = 25_000
+"""Services begin at whole multiples of this: a few checks share a wake-up. One check at a time costs twice the CPU, as
+each finds the caches cold, and fifty at a time wait for each other (docs/performance.md).
+"""
+
 OVERRUN = "overrun"
 
 
@@ -73,9 +78,11 @@ def staggered(plans: Sequence[Plan]) -> tuple[Scheduled, ...]:
 
 
 def phase(service: str, sla: bool, *, below: int) -> int:  # noqa: FBT001 - of a group of checks
-    """Where in its time a service begins: from its id alone, evenly over `[0, below)` for many services."""
+    """Where in its time a service begins: from its id alone, evenly over `[0, below)` for many services, in steps of
+    TOGETHER_US.
+    """
     digest = hashlib.blake2b(f"{service}\0{sla:d}".encode(), digest_size=8).digest()
-    return int.from_bytes(digest) % below
+    return int.from_bytes(digest) % below // TOGETHER_US * TOGETHER_US
 
 
 @dataclass(slots=True)

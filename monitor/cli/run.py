@@ -40,13 +40,13 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
 
     from monitor.app import compose
     from monitor.clock import wall_us
-    from monitor.config import secret
+    from monitor.config import compact, secret
     from monitor.sdnotify import Notifier
     from monitor.telemetry.logs import set_up
     from monitor.telemetry.scrubbing import Scrubber
 
     where = place()
-    found = read_settings(where)
+    found = compact(read_settings(where))
     scrubber = Scrubber()
     scrubber.remember(urlsplit(found.store).password or "")
     logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level, scrub=scrubber.scrub)

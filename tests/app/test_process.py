@@ -132,14 +132,14 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
     tmp_path: Path, target: Target
 ) -> None:
     """F8, really: SIGSTOP for longer than the time-out. Plain asyncio time-outs fail 100 of 100 (FAULTS 2.A)."""
-    target.delay_s = 0.4
-    path = configuration(tmp_path, target, services=100, interval="6s", timeout="2500ms")
+    target.delay_s = 1.5  # of six hundred services, each at its own phase of 6 s, a hundred and fifty wait at a time
+    path = configuration(tmp_path, target, services=600, interval="6s", timeout="2500ms")
     async with daemon(path) as process:
         await target.until_waiting(100)
         process.process.send_signal(signal.SIGSTOP)
         await asyncio.sleep(3.2)
         process.process.send_signal(signal.SIGCONT)
-        runs = await until_recorded(tmp_path, 100)
+        runs = await until_recorded(tmp_path, 150)
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
     assert {run.outcome for run in runs} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
