@@ -49,10 +49,10 @@ class Watchdog:
             stands = overdue_us > STANDS_STILL_US and overslept_us < STANDS_STILL_US // 2
             if stands and not told:
                 self.stalls += 1
-                _log.error("the event loop stands still", overdue_ms=overdue_us // 1000, stack=self._stack())
+                _log.error("the event loop stands still", overdue_ms=overdue_us // 1000, frames=self._frames())
             told = stands
 
-    def _stack(self) -> list[str]:
+    def _frames(self) -> list[str]:
         """Where the loop's thread is: file, line and function, the innermost last; never what variables hold."""
         frame = sys._current_frames().get(self._loop_thread)  # noqa: SLF001 - the documented way to another thread's stack
         frames = traceback.extract_stack(frame)[-MAX_FRAMES:] if frame is not None else []

@@ -90,7 +90,7 @@ async def test_a_blocking_call_with_a_hundred_probes_in_flight_invents_no_failur
     assert sum(run.outcome is Outcome.PASS for run in runs) >= 90, "what had arrived meanwhile was read"
     assert outages(tmp_path) == []
     (told,) = [line for line in process.log if line.get("event") == "the event loop stands still"]
-    assert "blocking_kind.py" in str(told["stack"])
+    assert "blocking_kind.py" in str(told["frames"])
 
 
 async def test_without_descriptors_the_fault_is_our_own_and_the_record_goes_on(tmp_path: Path, target: Target) -> None:

@@ -196,6 +196,44 @@ async def test_while_the_store_fails_nothing_is_promised_and_nothing_is_lost(
     _nothing_is_lost(folder, acknowledged, target.requests)
 
 
+async def test_somebody_reads_for_long_and_another_vacuums_beside_a_running_daemon(
+    tmp_path: Path, target: Target
+) -> None:
+    """An analyst's shell that keeps a transaction open holds the WAL; a VACUUM rewrites the file (F23). Neither costs a
+    run or a verdict.
+    """
+    path = configuration(tmp_path, target, services=2, checks=3, **PATIENT)
+    wal = tmp_path / "ledger.db-wal"
+
+    async def enough(count: int) -> bool:
+        return len(await asyncio.to_thread(runs_of, tmp_path)) >= count
+
+    async with daemon(path) as process:
+        await process.event("ready")
+        await until("some runs", lambda: enough(12))
+        reader = sqlite3.connect(f"file:{tmp_path}/ledger.db?mode=ro", uri=True, isolation_level=None)
+        reader.execute("BEGIN")
+        (seen,) = reader.execute("SELECT count(*) FROM runs").fetchone()
+        await until("runs while somebody reads", lambda: enough(seen + 12))
+        assert reader.execute("SELECT count(*) FROM runs").fetchone() == (seen,), "the reader's own moment"
+        reader.close()
+        await asyncio.to_thread(vacuumed, tmp_path / "ledger.db")
+        there = len(runs_of(tmp_path))
+        await until("runs after the VACUUM", lambda: enough(there + 12))
+        assert (await asked(process, "/-/ready"))[0] == 200
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.exit_code() == 0
+    assert not wal.exists(), "a clean end leaves one file"
+    _nothing_is_lost(tmp_path, {run.key: run for run in runs_of(tmp_path)}, target.requests)
+
+
+def vacuumed(database: Path) -> None:
+    """As somebody would who wants the file smaller: again where the daemon is just writing."""
+    with sqlite3.connect(database, isolation_level=None, timeout=30) as somebody:
+        somebody.execute("VACUUM")
+    somebody.close()
+
+
 def every_request_is_on_record(runs: list[Run], requests: int) -> None:
     """What the target was asked is there, however late, and no slot has two runs."""
     assert sum(run.attempts for run in runs if run.reason != "late") >= requests

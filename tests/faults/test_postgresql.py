@@ -21,7 +21,7 @@ from tests.app.conftest import Process, Target, configuration, daemon
 from tests.conformance.storage.conftest import _binaries, _server
 from tests.faults.test_disk import PATIENT, asked, every_request_is_on_record, until
 
-KILLS = 3
+KILLS = 25
 
 pytestmark = pytest.mark.slow
 
@@ -109,6 +109,7 @@ def judge(server: Server, acknowledged: list[Run], requests: int) -> None:
     reader.close()
 
 
+@pytest.mark.timeout(400)
 async def test_a_server_that_is_killed_again_and_again_costs_no_run(
     tmp_path: Path, target: Target, server: Server
 ) -> None:
@@ -116,7 +117,7 @@ async def test_a_server_that_is_killed_again_and_again_costs_no_run(
         await process.event("ready")
         acknowledged: list[Run] = []
         for _ in range(KILLS):
-            await until_runs(server, len(acknowledged) + 8)
+            await until_runs(server, len(acknowledged) + 4)
             acknowledged = await asyncio.to_thread(server.runs)
             await asyncio.to_thread(server.kill)
             await until_ready(process, 503)

@@ -56,6 +56,8 @@ class _JumpingSelector(selectors.BaseSelector):
         self._real.close()
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        if self.loop is not None and self.loop.verdict is not None:
+            raise self.loop.verdict
         events = self._real.select(0)
         if events or timeout == 0:
             return events
@@ -90,6 +92,7 @@ class VirtualLoop(asyncio.SelectorEventLoop):
         selector = _JumpingSelector()
         self._now_ns = 0
         self.outside = 0
+        self.verdict: BaseException | None = None
         super().__init__(selector)
         selector.loop = self  # from now on: the loop's own pipe is registered and does not count
         self._clock_resolution = 1e-6
@@ -103,6 +106,19 @@ class VirtualLoop(asyncio.SelectorEventLoop):
     def jump(self, by_s: float) -> None:
         """Move the time on: what the loop does where it would have waited; a test calls it to stall the process."""
         self._now_ns += math.ceil(by_s * 1e9)
+
+    def create_task(self, coro: Any, **options: Any) -> asyncio.Task[Any]:  # noqa: ANN401 - as the standard loop's
+        task = super().create_task(coro, **options)
+        task.add_done_callback(self._ended)
+        return task
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """A verdict of pytest (its time limit) that hit a task ends the loop: schedules repeat for ever, and a task
+        that others only wait for would keep the verdict to itself.
+        """
+        ended_by = task._exception
+        if ended_by is not None and not isinstance(ended_by, (Exception, asyncio.CancelledError)):
+            self.verdict = ended_by
 
     def run_in_executor(
         self, executor: Executor | None, func: Callable[..., Any], *args: object
