@@ -4,10 +4,10 @@
 
 The peer is Prometheus scraping blackbox_exporter at the same rate: it stores samples, and holds no verdict. Both are
 measured on one core, in turn within a round, against nginx on another; the daemon's /metrics are fetched every five
-seconds as a Prometheus would (and, as a figure of its own, not at all). `http` and `https` are goals 1, `lateness` goal
-3 (5,000 checks / 10 s; 10,000 / 60 s), `memory` goal 8, `overload` three times what one core holds, which must become
-inconclusive(late) and never a failure. The whole takes about a quarter of an hour; `waited_percent` is the share of the
-time for which the daemon's loop could have run and another process had its core.
+seconds as a Prometheus would (and, as a figure of its own, not at all). `http` and `https` are goal 1, `lateness` is
+goal 3 (5,000 checks / 10 s; 10,000 / 60 s), `memory` goal 8 and what goal 1 says of memory, `overload` three times what
+one core holds, which must become inconclusive(late) and never a failure. The whole takes about a quarter of an hour.
+`waited_percent` is the share of the time for which the daemon's loop could have run and another process had its core.
 """
 
 from __future__ import annotations
@@ -286,6 +286,30 @@ def overload(folder: Path, http: int, *, capacity_per_s: float, seconds: float) 
     }
 
 
+def resident(folder: Path, http: int, *, checks: int, interval_s: int, seconds: float) -> dict[str, Any]:
+    """What checks at work take, above a daemon that has nothing to do, against all of theirs."""
+    url = f"http://127.0.0.1:{http}"
+    with jaga(folder / "idle", url, SERVICES, 86_400) as found:
+        time.sleep(3)
+        idle = harness.resident_mib(found.pid)
+    with jaga(folder / "busy", url, checks, interval_s) as found:
+        time.sleep(seconds)
+        ours = harness.resident_mib(found.pid)
+    with prometheus(folder / "busy-prometheus", url, checks, interval_s, None) as pids:
+        time.sleep(seconds)
+        theirs = sum(harness.resident_mib(pid) for pid in pids)
+    ratio = (ours - idle) / theirs
+    return {
+        "checks": checks,
+        "interval_s": interval_s,
+        "idle_mib": round(idle, 1),
+        "ours_mib": round(ours, 1),
+        "prometheus_and_blackbox_mib": round(theirs, 1),
+        "above_idle_to_theirs": round(ratio, 3),
+        "goal": {"at_most": 0.25, "met": ratio <= 0.25},
+    }
+
+
 def memory(folder: Path, http: int) -> dict[str, Any]:
     """What an idle check costs: a daemon with many checks that are not due yet, against one with few."""
     sizes = {}
@@ -326,6 +350,9 @@ def main() -> None:
         if "memory" in asked.only:
             figures["memory"] = memory(folder, ports[0])
             say(f"memory: {figures['memory']}")
+            seconds = 2.0 * SETTLE_S
+            figures["resident"] = resident(folder, ports[0], checks=5000, interval_s=10, seconds=seconds)
+            say(f"resident: {figures['resident']}")
         if "overload" in asked.only:
             ten = figures.get("lateness", {}).get("5000_every_10_s") or lateness(
                 folder, ports[0], checks=1000, interval_s=5, seconds=10

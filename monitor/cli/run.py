@@ -46,9 +46,9 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
     from monitor.telemetry.scrubbing import Scrubber
 
     where = place()
-    found = compact(read_settings(where))
+    found = [compact(read_settings(where))]
     scrubber = Scrubber()
-    scrubber.remember(urlsplit(found.store).password or "")
+    scrubber.remember(urlsplit(found[0].store).password or "")
     logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level, scrub=scrubber.scrub)
 
     notifier = Notifier.from_environment(os.environ, pid=os.getpid())
@@ -56,7 +56,8 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
         structlog.get_logger("jaga.run").warning("service manager not understood", reason=notifier.fault)
 
     async def serve() -> int:
-        daemon = compose(found, logs=logs, notifier=notifier, secret=scrubber.watch(secret))
+        # Popped, not named: what the daemon does not take of the settings is not kept for as long as it runs.
+        daemon = compose(found.pop(), logs=logs, notifier=notifier, secret=scrubber.watch(secret))
         return await daemon.serve(reread=lambda: read_settings(where))
 
     return asyncio.run(serve())
