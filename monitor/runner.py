@@ -154,7 +154,7 @@ class Runner:
         assert not controls or len(controls) >= MIN_CONTROLS, "a location has no controls, or at least three"
         self.location = location
         self.stats = RunnerStats()
-        self.clock = clock
+        self._clock = clock
         self._network = network
         self._secret = secret
         self._controls = tuple(controls)
@@ -182,7 +182,7 @@ class Runner:
         `begins` is asked once the loop gets to it: on an overloaded one that alone may be too late, and then there is
         no run. `ended` is given the run and the monotonic instant of its beginning.
         """
-        return _Underway(self, plan, slot_us, begins, ended).future
+        return _Underway(self, self._clock, plan, slot_us, begins, ended).future
 
     def late(self, plan: Plan, slot_us: int) -> Run:
         """The run of a slot that could not start in time by our own fault (CONTRACT 2.1.4), stamped with its slot."""
@@ -219,12 +219,12 @@ class Runner:
                 attempts[-1] = _void(attempts[-1], doubt)
                 break
             attempts.append(await self._attempt(plan))
-        end_ns = self.clock.now_ns()
+        end_ns = self._clock.now_ns()
         attempts[-1] = await self._confirmed(plan, attempts)
         return end_ns
 
     async def _attempt(self, plan: Plan) -> Attempt:
-        begun_ns = self.clock.now_ns()
+        begun_ns = self._clock.now_ns()
         task = asyncio.ensure_future(self.answer(plan))
         return self.judged(await self.guarded(plan, task, (longest_us(plan), GUARD_US)), begun_ns)
 
@@ -234,11 +234,11 @@ class Runner:
         """
         try:
             ctx = probes.Context(
-                now_ns=self.clock.now_ns,
-                deadline_ns=self.clock.now_ns() + plan.timeout_us * 1000,
+                now_ns=self._clock.now_ns,
+                deadline_ns=self._clock.now_ns() + plan.timeout_us * 1000,
                 network=self._network,
                 secret=self._secret,
-                wall_us=self.clock.now_us,
+                wall_us=self._clock.now_us,
             )
             return await transaction.run(plan.transaction, ctx)
         except probes.ProbeError as error:
@@ -262,7 +262,7 @@ class Runner:
         slow = any(assertion.endswith(".time") for step in result.steps for assertion in step.failed_assertions)
         if result.reason is not FailReason.TIMEOUT and not slow:
             return False
-        return result.tainted or self._stood_still(begun_ns, self.clock.now_ns())
+        return result.tainted or self._stood_still(begun_ns, self._clock.now_ns())
 
     async def guarded(self, plan: Plan, task: asyncio.Task[Result], waits_us: Sequence[int]) -> Result:
         """The probe's answer, or that it ignored its deadline and was cut off. It runs in a task of its own, as one
@@ -293,7 +293,7 @@ class Runner:
         """Ask the controls on a schedule of their own, for as long as there are any; never returns then."""
         while self._controls:
             await self._ask_controls()
-            await self.clock.wait_until(self.clock.now_us() + CONTROL_EVERY_US)
+            await self._clock.wait_until(self._clock.now_us() + CONTROL_EVERY_US)
 
     async def _doubt(self, failure: Attempt) -> InconclusiveReason | None:
         """Why a failure proves nothing of the target: our own network does not work, or our own resolver, where the
@@ -315,11 +315,11 @@ class Runner:
     async def _round(self) -> Ground:
         """One look at all controls, once it may begin."""
         if self._round_begun_ns is not None:
-            since_us = (self.clock.now_ns() - self._round_begun_ns) // 1000
+            since_us = (self._clock.now_ns() - self._round_begun_ns) // 1000
             turn = asyncio.get_running_loop().create_future()
-            self.clock.call_after(max(0, CONTROL_SPACING_US - since_us), lambda: turn.set_result(None))
+            self._clock.call_after(max(0, CONTROL_SPACING_US - since_us), lambda: turn.set_result(None))
             await turn
-        self._next_round, self._round_begun_ns = None, self.clock.now_ns()
+        self._next_round, self._round_begun_ns = None, self._clock.now_ns()
         asked = {asyncio.create_task(self._reaches(control)): control for control in self._controls}
         try:
             await asyncio.wait(asked, timeout=CONTROL_TIMEOUT_US / 1e6)
@@ -332,9 +332,9 @@ class Runner:
         return _ground(failures)
 
     async def _reaches(self, control: Control) -> None:
-        now_ns = self.clock.now_ns()
+        now_ns = self._clock.now_ns()
         ctx = probes.Context(
-            now_ns=self.clock.now_ns,
+            now_ns=self._clock.now_ns,
             deadline_ns=now_ns + CONTROL_TIMEOUT_US * 1000,
             network=self._network,
             secret=self._secret,
@@ -374,6 +374,7 @@ class _Underway:
     __slots__ = (
         "_begins",
         "_begun_ns",
+        "_clock",
         "_end_ns",
         "_ended",
         "_guard",
@@ -388,13 +389,14 @@ class _Underway:
     def __init__(
         self,
         runner: Runner,
+        clock: Clock,
         plan: Plan,
         slot_us: int,
         begins: Callable[[], bool],
         ended: Callable[[Run, int], None],
     ) -> None:
         loop = asyncio.get_running_loop()
-        self._runner, self._plan, self._slot_us = runner, plan, slot_us
+        self._runner, self._clock, self._plan, self._slot_us = runner, clock, plan, slot_us
         self._begins, self._ended = begins, ended
         self._start_us = self._begun_ns = self._end_ns = 0
         self._guard: Timer | None = None
@@ -407,7 +409,7 @@ class _Underway:
         """What the first attempt says; None where it is too late for one."""
         if not self._begins():
             return None
-        clock = self._runner.clock
+        clock = self._clock
         self._start_us, self._begun_ns = clock.now_us(), clock.now_ns()
         self._guard = clock.call_after(longest_us(self._plan), self._overdue)
         result = await self._runner.answer(self._plan)
