@@ -1,6 +1,6 @@
 """How long `jaga ledger verify` takes over 10^6 entries, beside the SHA-256 of the same bytes alone.
 
-.venv/bin/python bench/verify.py [--entries 1000000]
+python -m bench.verify [--entries 1000000]
 """
 
 from __future__ import annotations

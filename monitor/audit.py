@@ -2,16 +2,18 @@
 
     python audit.py STATEMENT.json --ledger EXPORT.jsonl [--key PUB] [--at INSTANT]
 
-This file is for a partner who does not trust the provider, nor the program that made the statement. It needs
-Python 3.11 and nothing else: it imports nothing of Jaga, and shares no line with it. It is written from the contract's
-text (the numbers in brackets, such as [2.5.2], are its clauses) and computes plainly: time is cut at every instant at
-which anything changes, and each piece is asked by itself what the service was. All figures are integers of
-microseconds and exact fractions.
+This file is for a partner who does not trust the provider, nor the program that made the statement. It needs Python
+3.11 and nothing else: it imports nothing of Jaga, and shares no line with it. It is written from the contract's text
+(the numbers in brackets, such as [2.5.2], are its clauses) and computes plainly: time is cut at every instant at which
+anything changes, and each piece is asked by itself what the service was. All figures are integers of microseconds and
+exact fractions.
 
-What is checked, in order: that every entry of the export hashes to what it says and names the hash before it; that all
-sealed evidence is there, and is what its entries committed to; that the export is whole; that the
-signed checkpoints, if a key is given, cover those entries; that the statement's digest is that of its bytes and of the
-close entry; and that every figure and list in it follows from the evidence and the decisions before the close.
+Read it from top to bottom. Part A opens the record: every entry must hash to what it says and name the hash before it
+(in an export for one partner: be proved to be one of the whole), all sealed evidence must be there and be what its
+entries committed to, the export must be whole, and the checkpoints must be over these very entries and, if a key is
+given, signed with it. Part B is the agreement in the order of its clauses, from runs to a credit. Part C makes the
+statement's fields again and compares them: its digest must be that of its bytes and of the close entry, and every
+figure and list in it must follow from the evidence and the decisions before the close.
 
 The answer is an exit code: 0 all holds, 1 something differs (each field with both values), 2 it could not be asked.
 """
@@ -26,14 +28,13 @@ import sys
 import zlib
 from bisect import bisect_right
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta, tzinfo
 from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
-from functools import cache
-from itertools import chain, groupby, pairwise, zip_longest
+from itertools import accumulate, groupby, pairwise, zip_longest
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECOND = 10**6
@@ -41,17 +42,22 @@ SECOND = 10**6
 HOUR = 3600 * SECOND
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-FIRST_PREV = "sha256:" + "0" * 64
 Json = dict[str, Any]
 Span = tuple[int, int]
 """Half-open: [start, end)."""
+Source = tuple[str, str]
+"""A check and a location."""
 
 
 class CannotAuditError(Exception):
     """What was given cannot be audited at all: an unreadable file, no such month, a missing time zone."""
 
 
-# -- 1. Reading: strict JSON, canonical bytes, instants ----------------------------------------------------------------
+MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
+"""What reading something of another form than expected ends in."""
+
+# == Part A: the record ================================================================================================
+# -- A1. Strict JSON, canonical bytes, and how figures are written -----------------------------------------------------
 
 
 def _no_float(text: str) -> object:
@@ -120,8 +126,7 @@ def share(text: str) -> Fraction:
 
 def bare(part: Fraction) -> str:
     """A percentage as it is written in terms: `95`, `99.9`."""
-    exact = Decimal(part.numerator * 100) / Decimal(part.denominator)
-    return format(exact.normalize(), "f")
+    return format((Decimal(part.numerator * 100) / Decimal(part.denominator)).normalize(), "f")
 
 
 def duration(text: str) -> int:
@@ -145,454 +150,66 @@ def overlap(one: Span, other: Span) -> int:
     return max(0, min(one[1], other[1]) - max(one[0], other[0]))
 
 
-# -- 2. The chain ------------------------------------------------------------------------------------------------------
+# -- A2. Merkle trees (RFC 9162), and checkpoints: signed notes (C2SP) with Ed25519 (RFC 8032) -------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """A fact of the ledger with its place. `counts` is false for what was imported into a ledger that already held
-    entries of its own: it is dispute evidence and moves no figure.
-    """
+def leaf_hash(data: bytes) -> bytes:
+    """Of what stands in a leaf."""
+    return hashlib.sha256(b"\0" + data).digest()
 
-    seq: int
-    origin: str
-    recorded_at: int
-    fact: Json
-    hash: str
-    data: bytes
-    counts: bool
 
-    @property
-    def told_at(self) -> int:
-        """When it was recorded, for the order of decisions: an imported fact counts by its own time."""
-        return instant(self.fact["at"]) if self.origin == "imported" and "at" in self.fact else self.recorded_at
+def node_hash(left: bytes, right: bytes) -> bytes:
+    """Of two subtrees."""
+    return hashlib.sha256(b"\1" + left + right).digest()
 
 
 @dataclass(slots=True)
-class Ledger:
-    """An export: its entries in order, its evidence by service, and what in the record does not hold."""
+class Tree:
+    """The root over leaves as they come: complete subtrees, the largest first."""
 
-    path: Path
-    entries: list[Entry] = field(default_factory=list)
-    broken: list[str] = field(default_factory=list)
-    runs: dict[str, list[Run]] = field(default_factory=dict)
-    spans: dict[str, list[Stated]] = field(default_factory=dict)
-    segments: dict[str, dict[int, list[Segment]]] = field(default_factory=dict)
-    """By service and hour, in their order. A segment that is not what its digest says is none."""
+    parts: list[tuple[int, bytes]] = field(default_factory=list)
 
-    def facts(self, kind: str, before: int) -> list[Entry]:
-        """What counts, of one type, recorded before an entry's number."""
-        return [e for e in self.entries[: before - 1] if e.counts and e.fact["type"] == kind]
+    def append(self, leaf: bytes) -> None:
+        """One more leaf's hash; two subtrees of one size become one."""
+        self.parts.append((1, leaf))
+        while len(self.parts) > 1 and self.parts[-2][0] == self.parts[-1][0]:
+            (size, left), (_same, right) = self.parts[-2:]
+            self.parts[-2:] = [(2 * size, node_hash(left, right))]
 
-    def reversals(self, before: int) -> dict[str, Json]:
-        """What was taken back, by the id of what it was."""
-        return {entry.fact["of"]: entry.fact for entry in self.facts("reversal", before)}
-
-
-def entry_bytes(fact: Json, place: Json) -> bytes:
-    """The bytes that an entry's hash is of. The time of an import stands outside: the same file into two empty ledgers
-    gives the same hashes.
-    """
-    hashed = {
-        "seq": place["seq"],
-        "epoch": place["epoch"],
-        "origin": place["origin"],
-        "prev": place["prev"],
-        "fact": fact,
-    }
-    if place["origin"] != "imported":
-        hashed["recorded_at_us"] = instant(place["recorded_at"])
-    return canonical(hashed)
+    def root(self) -> bytes:
+        """Over what was appended so far."""
+        if not self.parts:
+            return hashlib.sha256().digest()
+        found = self.parts[-1][1]
+        for _size, left in reversed(self.parts[:-1]):
+            found = node_hash(left, found)
+        return found
 
 
-def lines(path: Path) -> Iterator[tuple[int, Json]]:
-    """The lines of an export with their numbers; CannotAuditError."""
-    with path.open("rb") as file:
-        for number, line in enumerate(file, 1):
-            try:
-                found = read_json(line)
-            except ValueError as error:
-                cut = "" if line.endswith(b"\n") else " (the export was cut short in this line)"
-                raise CannotAuditError(f"{path}, line {number}: {error}{cut}") from None
-            if not isinstance(found, dict) or "type" not in found:
-                raise CannotAuditError(f"{path}, line {number}: not an object with a type")
-            yield number, found
-
-
-def read_ledger(path: Path) -> Ledger:
-    """An export, with a walk over its chain, over its sealed evidence, and over what its end promises."""
-    ledger, walk, rest = Ledger(path), Walk(), Rest()
-    for number, line in lines(path):
-        kind = line["type"]
-        if (number == 1) != (kind == "header"):
-            raise CannotAuditError(f"{path}, line {number}: an export has its header as its first line, and there only")
-        if rest.end is not None:
-            ledger.broken.append(f"line {number} stands behind the end of the export")
-        try:
-            if kind == "header":
-                if line.get("format") != "jaga-ledger/1":
-                    raise CannotAuditError(f"{path}: this is {line.get('format')}, not jaga-ledger/1")
-            elif kind == "partial":
-                raise CannotAuditError(f"{path}: an export for one partner; the audit needs the whole ledger's")
-            elif kind in REST:
-                REST[kind](rest, ledger, line)
-            elif "entry" in line:
-                walk.add(ledger, line)
-            else:
-                raise CannotAuditError(f"{path}, line {number}: a {kind} without its entry: not an export of a ledger")
-        except (ValueError, KeyError, TypeError, IndexError, zlib.error) as error:
-            raise CannotAuditError(f"{path}, line {number}: not a {kind} as this audit knows it: {error!r}") from None
-    ledger.broken += [*rest.unsealed(ledger), *rest.unsound(ledger)]
-    return ledger
-
-
-@dataclass(slots=True)
-class Walk:
-    """Where the walk over the chain stands."""
-
-    head: str = FIRST_PREV
-    last_at: int = 0
-    own: bool = False
-
-    def add(self, ledger: Ledger, line: Json) -> None:
-        """Hold the next entry against what it says of itself and against the one before."""
-        place = line.pop("entry")
-        data = entry_bytes(line, place)
-        at, seq = instant(place["recorded_at"]), len(ledger.entries) + 1
-        if place["seq"] != seq:
-            ledger.broken.append(f"entry {place['seq']} stands where entry {seq} should")
-        if place["prev"] != self.head:
-            ledger.broken.append(f"entry {seq} follows {place['prev']}, but before it stands {self.head}")
-        if sha256(data) != place["hash"]:
-            ledger.broken.append(f"entry {seq} hashes to {sha256(data)}, but says {place['hash']}")
-        if at < self.last_at and place["origin"] != "imported":
-            ledger.broken.append(f"entry {seq} was recorded before the one in front of it")
-        self.own = self.own or place["origin"] != "imported"
-        counts = not self.own or place["origin"] != "imported"
-        ledger.entries.append(Entry(seq, place["origin"], at, line, place["hash"], data, counts))
-        self.head, self.last_at = place["hash"], max(at, self.last_at)
-
-
-# -- 3. Evidence as it is stored: rows, and the segments that entries commit to (docs/interchange.md) ------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """One run. Of a key that was given two contents, `contested` is set, the arrival is that of the second, and `first`
-    are the contents (arrival, outcome) that had arrived before it.
-    """
-
-    check: str
-    location: str
-    start: int
-    arrival: int
-    outcome: str
-    contested: bool = False
-    first: tuple[tuple[int, str], ...] = ()
-
-    def outcome_by(self, arrived: int | None) -> str | None:
-        """What it said when so much had arrived; None where it had not."""
-        if arrived is None or self.arrival <= arrived:
-            return self.outcome
-        return next((outcome for arrival, outcome in self.first if arrival <= arrived), None)
-
-
-@dataclass(frozen=True, slots=True)
-class Stated:
-    """An imported span."""
-
-    check: str
-    location: str
-    start: int
-    end: int
-    outcome: str
-
-
-@dataclass(frozen=True, slots=True)
-class Segment:
-    """The sealed runs of a service and hour; no `body` where they have expired, and the head is the evidence."""
-
-    service: str
-    hour: int
-    n: int
-    seq: int
-    runs: int
-    arrived: int
-    """The last run that had arrived when it was sealed."""
-    leaf: bytes
-    head: bytes
-    body: bytes | None
-
-    def __str__(self) -> str:
-        return f"segment {self.n} of {self.service}, {shown(self.hour, UTC)}"
-
-
-MOST_BYTES, MOST_RUNS = 2**26, 10**6
-"""Of one segment: more is refused before it fills the memory."""
-SAME, RICE, REPEATED = 0, 1, 2
-"""The kinds of a column."""
-OUTCOMES = frozenset({"pass", "fail", "inconclusive"})
-
-
-def inflated(data: bytes) -> bytes:
-    """Raw DEFLATE, whole; ValueError."""
-    stream = zlib.decompressobj(-15)
-    found = stream.decompress(data, MOST_BYTES)
-    if not stream.eof or stream.unused_data or stream.unconsumed_tail:
-        raise ValueError("not one whole DEFLATE stream of a size that is allowed")
+def roots_of(entries: Iterable[Entry]) -> list[bytes]:
+    """The roots over none of the entries, the first, the first two and so on."""
+    tree, found = Tree(), [Tree().root()]
+    for entry in entries:
+        tree.append(entry.leaf)
+        found.append(tree.root())
     return found
 
 
-def varint(data: bytes, at: int) -> tuple[int, int]:
-    """An unsigned number, seven bits a byte, the lowest first; and where it ends."""
-    found = shift = 0
-    while True:
-        found |= (data[at] & 127) << shift
-        at, shift = at + 1, shift + 7
-        if not data[at - 1] & 128:
-            return found, at
-
-
-def signed_of(zigzag: int) -> int:
-    """0, 1, 2, 3 are 0, -1, 1, -2."""
-    return -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
-
-
-def column(data: bytes, at: int, count: int) -> tuple[list[int], int]:
-    """So many numbers of a column, and where it ends."""
-    if count == 0:
-        return [], at
-    kind = data[at]
-    found: list[int] = []
-    if kind == REPEATED:
-        at += 1
-        while len(found) < count:
-            value, at = varint(data, at)
-            times, at = varint(data, at)
-            if not 1 <= times <= count - len(found):
-                raise ValueError(f"a column of {count} numbers holds more")
-            found += [signed_of(value)] * times
-        return found, at
-    value, at = varint(data, at + 1)
-    if kind == SAME:
-        return [signed_of(value)] * count, at
-    if kind != RICE:
-        raise ValueError(f"a column of the unknown kind {kind}")
-    return rice(data, at, count, signed_of(value))
-
-
-def rice(data: bytes, at: int, count: int, middle: int) -> tuple[list[int], int]:
-    """Rice-coded differences from a middle: ones, a zero and the low bits; 16 ones, then 64 bits for a large one."""
-    low, start = data[at], at + 1
-    bits, here = bin(int.from_bytes(b"\1" + data[start:]))[3:], 0
-    found: list[int] = []
-    for _number in range(count):
-        if bits.startswith("1" * 16, here):
-            value, here = int(bits[here + 16 : here + 80], 2), here + 80
+def included(leaf: bytes, index: int, size: int, path: Iterable[str], root: bytes) -> bool:
+    """Whether a path of hashes (hex) leads from a leaf to the root of a tree of so many (RFC 9162, 2.1.3.2)."""
+    found, place, last = leaf, index, size - 1
+    for node in path:
+        if last == 0:
+            return False
+        if place & 1 or place == last:
+            found = node_hash(bytes.fromhex(node), found)
+            while place and not place & 1:
+                place, last = place >> 1, last >> 1
         else:
-            zero = bits.index("0", here)
-            value, here = zero - here << low | int(bits[zero + 1 : zero + 1 + low] or "0", 2), zero + 1 + low
-        found.append(middle + signed_of(value))
-    if here > len(bits):
-        raise ValueError(f"a column of {count} numbers holds fewer")
-    return found, start + (here + 7) // 8
+            found = node_hash(found, bytes.fromhex(node))
+        place, last = place >> 1, last >> 1
+    return 0 <= index < size and last == 0 and found == root
 
-
-def runs_of_body(body: bytes, hour: int) -> list[Run]:
-    """The runs of a body. Of their columns those are read that move a figure; steps and phases lie behind them."""
-    if body[:1] != b"\1":
-        raise ValueError("a body of an unknown version")
-    length, at = varint(body, 1)
-    sources, shapes = read_json(inflated(body[at : at + length]))
-    found: list[Run] = []
-    at += length
-    for check, location, count, size in sources:
-        if not 0 < count <= MOST_RUNS or at + size > len(body):
-            raise ValueError(f"{check} at {location}: {count} runs in {size} bytes")
-        found += runs_of_source(body[at : at + size], count, shapes, Run(check, location, hour, 0, ""))
-        at += size
-    if at != len(body):
-        raise ValueError(f"{len(body) - at} bytes behind the last source")
-    return found
-
-
-def runs_of_source(data: bytes, count: int, shapes: Sequence[list[Any]], first: Run) -> Iterator[Run]:
-    """The runs of a source from its columns; `first` gives the source, and the hour as its start."""
-    numbers, at = column(data, 0, count)
-    shaped = [shapes[number] for number in numbers]
-    steps, at = column(data, at, sum(1 for shape in shaped if shape[8]))
-    stamps, at = column(data, at, count)
-    _durations, at = column(data, at, count)
-    arrivals, at = column(data, at, count)
-    slots, slot, stamp, arrival = iter(steps), first.start, first.start, 0
-    for shape, difference, more in zip(shaped, stamps, arrivals, strict=True):
-        if shape[8]:
-            slot += next(slots)
-        stamp = (slot if shape[8] else stamp) + difference
-        arrival += more
-        if shape[0] not in OUTCOMES:
-            raise ValueError(f"there is no outcome {shape[0]!r}")
-        yield Run(first.check, first.location, stamp, arrival, shape[0], bool(shape[7]))
-
-
-@dataclass(slots=True)
-class Rest:
-    """What stands in an export beside its entries, counted for its end."""
-
-    sealed: dict[int, list[Segment]] = field(default_factory=dict)
-    segments: int = 0
-    rows: int = 0
-    arrival: int = 0
-    marks: set[str] = field(default_factory=set)
-    end: Json | None = None
-
-    def segment(self, ledger: Ledger, line: Json) -> None:
-        """Hold a segment against its digest, and keep it under the entry that is to have sealed it."""
-        head = base64.b64decode(line["head"], validate=True)
-        body = base64.b64decode(line["data"], validate=True) if "data" in line else None
-        named = {name: line[name] for name in ("service", "n", "runs")} | {"hour_us": instant(line["hour"])}
-        hashes = {"head": sha256(head), "body": line["body"] if body is None else sha256(body)}
-        leaf = canonical(named | hashes)
-        arrived = line["arrivals"][2]
-        found = Segment(
-            line["service"], named["hour_us"], line["n"], line["seq"], line["runs"], arrived, leaf, head, body
-        )
-        self.segments, self.arrival = self.segments + 1, max(self.arrival, *line["arrivals"])
-        if sha256(leaf) != line["digest"]:
-            ledger.broken.append(f"{found} hashes to {sha256(leaf)}, but says {line['digest']}")
-        self.sealed.setdefault(found.seq, []).append(found)
-
-    def run(self, ledger: Ledger, line: Json) -> None:
-        """A run that is stored as a row, held against its stored form."""
-        stored = line.get("stored", {})
-        first = tuple((told[1], read_json(told[4])["outcome"]) for told in stored.get("contents", ()) if told[1])
-        contested = "contents" in stored
-        found = Run(
-            line["check"],
-            line["location"],
-            instant(line["at"]),
-            stored.get("arrival", 0),
-            line["outcome"],
-            contested,
-            first,
-        )
-        if found.outcome not in OUTCOMES:
-            raise ValueError(f"there is no outcome {found.outcome!r}")
-        if stored:
-            (kept,) = runs_of_body(base64.b64decode(stored["data"], validate=True), 0)
-            if replace(kept, contested=contested, first=first) != found:
-                ledger.broken.append(f"{of_run(found)} is not the run that its stored form holds")
-        self.rows, self.arrival = self.rows + 1, max(self.arrival, found.arrival)
-        if line.get("counts", True):
-            ledger.runs.setdefault(line["service"], []).append(found)
-
-    def spans(self, ledger: Ledger, line: Json) -> None:
-        """A stated span."""
-        if line["outcome"] not in OUTCOMES:
-            raise ValueError(f"there is no outcome {line['outcome']!r}")
-        found = Stated(line["check"], line["location"], instant(line["from"]), instant(line["to"]), line["outcome"])
-        self.rows += 1
-        if line.get("counts", True) and found.end > found.start:
-            ledger.spans.setdefault(line["service"], []).append(found)
-
-    def mark(self, ledger: Ledger, line: Json) -> None:
-        """A document of the store: it moves no figure, but each stands there once and can be read."""
-        read_json(line["value"])
-        if line["name"] in self.marks:
-            ledger.broken.append(f"the mark {line['name']} stands there twice")
-        self.marks.add(line["name"])
-
-    def ends(self, _ledger: Ledger, line: Json) -> None:
-        """The last line."""
-        self.end = line
-
-    def unsealed(self, ledger: Ledger) -> Iterator[str]:
-        """Hold every sealing entry against its segments, and the rows against what was sealed."""
-        for entry in ledger.entries:
-            if entry.fact["type"] == "sealed":
-                yield from self._sealing(ledger, entry)
-        for found in (segment for each in self.sealed.values() for segment in each):
-            yield f"{found}: entry {found.seq} sealed nothing"
-        for service, runs in ledger.runs.items():
-            yield from _unlike(ledger.segments.get(service, {}), runs)
-
-    def _sealing(self, ledger: Ledger, entry: Entry) -> Iterator[str]:
-        fact, tree = entry.fact, Tree()
-        found = sorted(self.sealed.pop(entry.seq, ()), key=lambda segment: (segment.service, segment.n))
-        for segment in found:
-            tree.append(segment.leaf)
-        counts = (len(found), sum(segment.runs for segment in found))
-        if counts != (fact["segments"], fact["runs"]):
-            wanted = f"{fact['segments']} segments with {fact['runs']} runs"
-            yield f"entry {entry.seq} sealed {wanted} of {fact['hour']}; the export has {counts[0]} with {counts[1]}"
-        if "sha256:" + tree.root().hex() != fact["root"] or any(s.hour != instant(fact["hour"]) for s in found):
-            yield f"the segments of {fact['hour']} are not those that entry {entry.seq} sealed"
-            return
-        for segment in found:
-            hours = ledger.segments.setdefault(segment.service, {})
-            hours[segment.hour] = sorted([*hours.get(segment.hour, ()), segment], key=lambda each: each.n)
-
-    def unsound(self, ledger: Ledger) -> Iterator[str]:
-        """What the end says of the lines before it."""
-        if self.end is None:
-            yield "the export was cut short: its last line, the end, is not there"
-            return
-        head = ledger.entries[-1].hash if ledger.entries else FIRST_PREV
-        found = {"entries": len(ledger.entries), "head": head, "segments": self.segments, "rows": self.rows}
-        for name, value in found.items():
-            if self.end[name] != value:
-                yield f"the end of the export says {name} {self.end[name]}, before it stand {value}"
-        if self.arrival > self.end["arrival"]:
-            yield f"the last arrival is {self.end['arrival']} by the end of the export, {self.arrival} by its evidence"
-
-
-REST: Mapping[str, Callable[[Rest, Ledger, Json], None]] = {
-    "segment": Rest.segment,
-    "run": Rest.run,
-    "spans": Rest.spans,
-    "mark": Rest.mark,
-    "end": Rest.ends,
-}
-
-
-def of_run(run: Run) -> str:
-    """How a run is named."""
-    return f"the run of {run.check} at {run.location}, {shown(run.start, UTC)}"
-
-
-def sealed_runs(segments: Iterable[Segment]) -> Iterator[Run]:
-    """The runs of an hour's segments that have not expired, the earlier segment first; CannotAuditError."""
-    for segment in segments:
-        if segment.body is not None:
-            try:
-                found = runs_of_body(segment.body, segment.hour)
-            except (ValueError, TypeError, IndexError, zlib.error) as error:
-                raise CannotAuditError(f"{segment}: its body cannot be read: {error!r}") from None
-            if len(found) != segment.runs:
-                raise CannotAuditError(f"{segment}: it says {segment.runs} runs, and holds {len(found)}")
-            yield from found
-
-
-def _unlike(hours: Mapping[int, Sequence[Segment]], runs: Iterable[Run]) -> Iterator[str]:
-    """Rows that are not what was sealed of them, or that had arrived and were not sealed."""
-    rows = sorted((run for run in runs if run.start - run.start % HOUR in hours), key=lambda run: run.start)
-    for hour, each in groupby(rows, lambda run: run.start - run.start % HOUR):
-        segments = hours[hour]
-        expired = any(segment.body is None for segment in segments)
-        sealed: dict[tuple[str, str, int], list[Run]] = {}
-        for run in sealed_runs(segments):
-            sealed.setdefault((run.check, run.location, run.start), []).append(run)
-        arrived = max(segment.arrived for segment in segments)
-        for row in each:
-            known = sealed.get((row.check, row.location, row.start), [])
-            if row.arrival <= arrived and not expired and not any(run.arrival == row.arrival for run in known):
-                yield f"{of_run(row)}, had arrived when its hour was sealed, and was not sealed with it"
-            for run in known:
-                if run.outcome != row.outcome_by(run.arrival):
-                    yield f"{of_run(row)}, is {row.outcome_by(run.arrival)} as a row and {run.outcome} as it was sealed"
-
-
-# -- 4. Signed checkpoints: RFC 6962 trees, C2SP signed notes, Ed25519 (RFC 8032) --------------------------------------
 
 P = 2**255 - 19
 ORDER = 2**252 + 27742317777372353535851937790883648493
@@ -617,75 +234,33 @@ def _times(scalar: int, point: Point) -> Point:
     return total
 
 
-def _x_of(y: int, sign: int) -> int | None:
-    """The x of a point on the curve; None where there is none (RFC 8032, 5.1.3)."""
+def _decoded(data: bytes) -> Point | None:
+    """A point from its bytes; None where there is none on the curve (RFC 8032, 5.1.3)."""
+    number = int.from_bytes(data, "little")
+    y, sign = number & (1 << 255) - 1, number >> 255
     square = (y * y - 1) * pow(D * y * y + 1, -1, P) % P
     x = pow(square, (P + 3) // 8, P)
     if (x * x - square) % P:
         x = x * pow(2, (P - 1) // 4, P) % P
-    if (x * x - square) % P or (x == 0 and sign):
+    if y >= P or (x * x - square) % P or (x == 0 and sign):
         return None
-    return P - x if x & 1 != sign else x
-
-
-def _decoded(data: bytes) -> Point | None:
-    number = int.from_bytes(data, "little")
-    y, sign = number & (1 << 255) - 1, number >> 255
-    x = _x_of(y, sign) if y < P else None
-    return None if x is None else (x, y, 1, x * y % P)
-
-
-def _encoded(point: Point) -> bytes:
-    inverse = pow(point[2], -1, P)
-    x, y = point[0] * inverse % P, point[1] * inverse % P
-    return (y | (x & 1) << 255).to_bytes(32, "little")
-
-
-@cache
-def _base() -> Point:
-    y = 4 * pow(5, -1, P) % P
-    x = _x_of(y, 0)
-    assert x is not None
+    x = P - x if x & 1 != sign else x
     return x, y, 1, x * y % P
 
 
 def ed25519_verifies(public: bytes, message: bytes, signature: bytes) -> bool:
     """RFC 8032, 5.1.7: whether [S]B = R + [k]A."""
-    if (len(public), len(signature)) != (32, 64):
-        return False
+    base = _decoded((4 * pow(5, -1, P) % P).to_bytes(32, "little"))
     key, s = _decoded(public), int.from_bytes(signature[32:], "little")
-    if key is None or s >= ORDER:
+    if base is None or key is None or s >= ORDER or (len(public), len(signature)) != (32, 64):
         return False
     k = int.from_bytes(hashlib.sha512(signature[:32] + public + message).digest(), "little") % ORDER
-    minus = (P - key[0], key[1], key[2], P - key[3])
-    return _encoded(_add(_times(s, _base()), _times(k, minus))) == signature[:32]
+    found = _add(_times(s, base), _times(k, (P - key[0], key[1], key[2], P - key[3])))
+    x, y = (part * pow(found[2], -1, P) % P for part in found[:2])
+    return (y | (x & 1) << 255).to_bytes(32, "little") == signature[:32]
 
 
-@dataclass(slots=True)
-class Tree:
-    """The RFC 6962 root over leaves as they come: complete subtrees, the largest first."""
-
-    parts: list[tuple[int, bytes]] = field(default_factory=list)
-
-    def append(self, leaf: bytes) -> None:
-        """One more leaf; two subtrees of one size become one."""
-        self.parts.append((1, hashlib.sha256(b"\0" + leaf).digest()))
-        while len(self.parts) > 1 and self.parts[-2][0] == self.parts[-1][0]:
-            (size, left), (_same, right) = self.parts[-2:]
-            self.parts[-2:] = [(2 * size, hashlib.sha256(b"\1" + left + right).digest())]
-
-    def root(self) -> bytes:
-        """Over what was appended so far."""
-        if not self.parts:
-            return hashlib.sha256().digest()
-        found = self.parts[-1][1]
-        for _size, left in reversed(self.parts[:-1]):
-            found = hashlib.sha256(b"\1" + left + found).digest()
-        return found
-
-
-@dataclass(frozen=True, slots=True)
-class Key:
+class Key(NamedTuple):
     """A public key as notes name it: `name+id+base64`."""
 
     name: str
@@ -729,7 +304,9 @@ def signed_by(note: str, keys: Iterable[Key]) -> str | None:
 
 @dataclass(slots=True)
 class Signed:
-    """What the signed checkpoints of a ledger cover."""
+    """What the checkpoints of a ledger cover. Without any key their signatures are not looked at, but what they say of
+    the entries is.
+    """
 
     keys: list[Key]
     roots: list[bytes]
@@ -739,7 +316,7 @@ class Signed:
     def judge(self, note: str) -> tuple[bool, list[str]]:
         """Hold a checkpoint against the entries: whether one of the known keys signed it, and what is wrong with it."""
         try:
-            text = signed_by(note, self.keys)
+            text = signed_by(note, self.keys) if self.keys else note
             if text is None:
                 return False, []
             _origin, size, root = [*text.split("\n"), "", "", ""][:3]
@@ -754,16 +331,12 @@ class Signed:
         return True, []
 
 
-def read_signed(ledger: Ledger, key: Key) -> Signed:
+def read_signed(ledger: Ledger, key: Key | None) -> Signed:
     """Hold every checkpoint in the ledger against it. A rotated key is known by the word of the one before."""
-    tree = Tree()
-    found = Signed([key], [tree.root()])
-    for entry in ledger.entries:
-        tree.append(entry.data)
-        found.roots.append(tree.root())
+    found = Signed([] if key is None else [key], roots_of(ledger.entries))
     for entry in ledger.entries:
         fact = entry.fact
-        if fact["type"] == "key" and fact.get("endorsed"):
+        if fact["type"] == "key" and fact.get("endorsed") and found.keys:
             try:
                 text = signed_by(fact["endorsed"], found.keys)
             except ValueError as error:
@@ -774,33 +347,795 @@ def read_signed(ledger: Ledger, key: Key) -> Signed:
         elif fact["type"] == "checkpoint":
             _known, problems = found.judge(fact["note"])
             found.problems += [f"the checkpoint in entry {entry.seq}: {problem}" for problem in problems]
-    if not found.covered:
+    if found.keys and not found.covered:
         found.problems.append("no checkpoint in the export is signed by the key")
     return found
 
 
-# -- 5. The agreement: month, terms, fee -------------------------------------------------------------------------------
+# -- A3. Evidence as it is stored: segments, and the numbers in them (docs/interchange.md) -----------------------------
+
+OUTCOMES = frozenset({"pass", "fail", "inconclusive"})
+MOST_BYTES, MOST_RUNS = 2**26, 10**6
+"""Of one segment: more is refused before it fills the memory."""
+
+
+class Run(NamedTuple):
+    """One run. Of a key that was given two contents, `contested` is set, the arrival is that of the second, and `first`
+    are the contents (arrival, outcome) that had arrived before it.
+    """
+
+    check: str
+    location: str
+    start: int
+    arrival: int
+    outcome: str
+    contested: bool = False
+    first: tuple[tuple[int, str], ...] = ()
+
+    def __str__(self) -> str:
+        return f"the run of {self.check} at {self.location}, {shown(self.start, UTC)}"
+
+    def outcome_by(self, arrived: int | None) -> str | None:
+        """What it said when so much had arrived; None where it had not."""
+        if arrived is None or self.arrival <= arrived:
+            return self.outcome
+        return next((outcome for arrival, outcome in self.first if arrival <= arrived), None)
+
+
+class Stated(NamedTuple):
+    """An imported span."""
+
+    check: str
+    location: str
+    start: int
+    end: int
+    outcome: str
+
+
+class Segment(NamedTuple):
+    """The sealed runs of a service and hour; no `body` where they have expired, and the head is the evidence. `arrived`
+    is the last run that had arrived when it was sealed.
+    """
+
+    service: str
+    hour: int
+    n: int
+    seq: int
+    runs: int
+    arrived: int
+    leaf: bytes
+    head: bytes
+    body: bytes | None
+    proof: Json | None
+
+    def __str__(self) -> str:
+        return f"segment {self.n} of {self.service}, {shown(self.hour, UTC)}"
+
+
+def known_outcome(outcome: str) -> str:
+    """An outcome that there is; ValueError."""
+    if outcome not in OUTCOMES:
+        raise ValueError(f"there is no outcome {outcome!r}")
+    return outcome
+
+
+def inflated(data: bytes) -> bytes:
+    """Raw DEFLATE, whole; ValueError."""
+    stream = zlib.decompressobj(-15)
+    found = stream.decompress(data, MOST_BYTES)
+    if not stream.eof or stream.unused_data or stream.unconsumed_tail:
+        raise ValueError("not one whole DEFLATE stream of a size that is allowed")
+    return found
+
+
+def signed_of(zigzag: int) -> int:
+    """0, 1, 2, 3 are 0, -1, 1, -2."""
+    return -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
+
+
+class Numbers:
+    """Bytes that are read from the front: numbers, and columns of them."""
+
+    def __init__(self, data: bytes) -> None:
+        self.data, self.at = data, 0
+
+    def take(self, count: int) -> bytes:
+        """So many bytes."""
+        found = self.data[self.at : self.at + count]
+        if len(found) != count:
+            raise ValueError(f"{count} bytes should follow, {len(found)} do")
+        self.at += count
+        return found
+
+    def varint(self) -> int:
+        """An unsigned number, seven bits a byte, the lowest first."""
+        found = shift = 0
+        while True:
+            byte = self.take(1)[0]
+            found, shift = found | (byte & 127) << shift, shift + 7
+            if byte < 128:  # noqa: PLR2004 - the high bit says that more follow
+                return found
+
+    def column(self, count: int) -> list[int]:
+        """A column of so many numbers: 0 all the same, 1 Rice-coded, 2 pairs of a number and how often it stands."""
+        kind = self.take(1)[0] if count else 0
+        if kind > 2:  # noqa: PLR2004 - as above
+            raise ValueError(f"a column of the unknown kind {kind}")
+        found: list[int] = []
+        while len(found) < count:
+            number = signed_of(self.varint())
+            if kind == 1:
+                return self._rice(count, number)
+            times = self.varint() if kind else count
+            if not 1 <= times <= count - len(found):
+                raise ValueError(f"a column of {count} numbers holds more")
+            found += [number] * times
+        return found
+
+    def _rice(self, count: int, middle: int) -> list[int]:
+        """Differences from a middle: ones, a zero and the low bits; 16 ones, then 64 bits for a large one."""
+        low, start = self.take(1)[0], self.at
+        bits, here = bin(int.from_bytes(b"\1" + self.data[start:]))[3:], 0
+        found: list[int] = []
+        for _number in range(count):
+            if bits.startswith("1" * 16, here):
+                value, here = int(bits[here + 16 : here + 80], 2), here + 80
+            else:
+                zero = bits.index("0", here)
+                value, here = zero - here << low | int(bits[zero + 1 : zero + 1 + low] or "0", 2), zero + 1 + low
+            found.append(middle + signed_of(value))
+        self.take((here + 7) // 8)
+        return found
+
+
+def runs_of_body(body: bytes, hour: int) -> list[Run]:
+    """The runs of a body. Of their columns those are read that move a figure; steps and phases lie behind them."""
+    rest = Numbers(body)
+    if rest.take(1) != b"\1":
+        raise ValueError("a body of an unknown version")
+    sources, shapes = read_json(inflated(rest.take(rest.varint())))
+    found: list[Run] = []
+    for check, location, count, size in sources:
+        if not 0 < count <= MOST_RUNS:
+            raise ValueError(f"{check} at {location}: {count} runs")
+        found += _runs_of_source(Numbers(rest.take(size)), count, shapes, Run(check, location, hour, 0, ""))
+    if rest.at != len(body):
+        raise ValueError(f"{len(body) - rest.at} bytes behind the last source")
+    return found
+
+
+def _runs_of_source(data: Numbers, count: int, shapes: Sequence[list[Any]], first: Run) -> Iterator[Run]:
+    """The runs of a source from its columns; `first` gives the source, and the hour as its start."""
+    shaped = [shapes[number] for number in data.column(count)]
+    slots = accumulate(data.column(sum(shape[8] for shape in shaped)), initial=first.start)
+    next(slots)
+    stamps, _durations, arrivals = data.column(count), data.column(count), accumulate(data.column(count))
+    stamp = first.start
+    for shape, difference, arrival in zip(shaped, stamps, arrivals, strict=True):
+        stamp = (next(slots) if shape[8] else stamp) + difference
+        yield Run(first.check, first.location, stamp, arrival, known_outcome(shape[0]), bool(shape[7]))
+
+
+def sealed_runs(segments: Iterable[Segment]) -> Iterator[Run]:
+    """The runs of an hour's segments that have not expired, the earlier segment first; CannotAuditError."""
+    for segment in segments:
+        if segment.body is not None:
+            try:
+                found = runs_of_body(segment.body, segment.hour)
+            except MALFORMED as error:
+                raise CannotAuditError(f"{segment}: its body cannot be read: {error!r}") from None
+            if len(found) != segment.runs:
+                raise CannotAuditError(f"{segment}: it says {segment.runs} runs, and holds {len(found)}")
+            yield from found
+
+
+# -- A4. An export: its entries, its evidence, and its end -------------------------------------------------------------
+
+FIRST_PREV = "sha256:" + "0" * 64
+
+
+class Entry(NamedTuple):
+    """A fact of the ledger with its place. `counts` is false for what was imported into a ledger that already held
+    entries of its own: it is dispute evidence and moves no figure. One that is hidden has the type `leaf` and no hash.
+    """
+
+    seq: int
+    origin: str
+    recorded_at: int
+    fact: Json
+    prev: str
+    hash: str
+    leaf: bytes
+    counts: bool
+
+    @property
+    def told_at(self) -> int:
+        """When it was recorded, for the order of decisions: an imported fact counts by its own time."""
+        return instant(self.fact["at"]) if self.origin == "imported" and "at" in self.fact else self.recorded_at
+
+
+class Part(NamedTuple):
+    """What an export for one partner says of itself. The last three tell what the hidden entries mean for it: the
+    first of the ledger's own, who of those that agreed to a ruling is a partner, and windows of which others were told.
+    """
+
+    partner: str
+    services: list[str]
+    entries: int
+    root: bytes
+    first_own: int | None
+    partners: list[str]
+    noticed: list[str]
+
+
+def entry_bytes(fact: Json, place: Json) -> bytes:
+    """The bytes that an entry's hash is of. The time of an import stands outside: the same file into two empty ledgers
+    gives the same hashes.
+    """
+    hashed = {name: place[name] for name in ("seq", "epoch", "origin", "prev")} | {"fact": fact}
+    if place["origin"] != "imported":
+        hashed["recorded_at_us"] = instant(place["recorded_at"])
+    return canonical(hashed)
+
+
+@dataclass(slots=True)
+class Ledger:
+    """An export as it is read: its entries in order, its evidence by service, and in `broken` what does not hold."""
+
+    entries: list[Entry] = field(default_factory=list)
+    broken: list[str] = field(default_factory=list)
+    runs: dict[str, list[Run]] = field(default_factory=dict)
+    spans: dict[str, list[Stated]] = field(default_factory=dict)
+    segments: dict[str, dict[int, list[Segment]]] = field(default_factory=dict)
+    """By service and hour, in their order. A segment that is not what was sealed is none."""
+    part: Part | None = None
+    end: Json | None = None
+    _sealed: dict[int, list[Segment]] = field(default_factory=dict)
+    _marks: set[str] = field(default_factory=set)
+    _head: str | None = FIRST_PREV
+    _first_own: int | None = None
+    _last_at: int = 0
+    _rows: int = 0
+    _more: int = 0
+    _arrival: int = 0
+
+    def facts(self, kind: str, before: int) -> list[Entry]:
+        """What counts, of one type, recorded before an entry's number."""
+        return [e for e in self.entries[: before - 1] if e.counts and e.fact["type"] == kind]
+
+    def reversals(self, before: int) -> dict[str, Json]:
+        """What was taken back, by the id of what it was."""
+        return {entry.fact["of"]: entry.fact for entry in self.facts("reversal", before)}
+
+    def head(self, count: int) -> str | None:
+        """The hash of the last of so many entries; if that is hidden, as the next one names it; None if both are."""
+        if count == 0:
+            return FIRST_PREV
+        return self.entries[count - 1].hash or next((e.prev for e in self.entries[count : count + 1] if e.prev), None)
+
+    # The lines of an export, by their type.
+
+    def _header(self, line: Json) -> None:
+        if line.get("format") != "jaga-ledger/1":
+            raise CannotAuditError(f"this is {line.get('format')}, not jaga-ledger/1")
+
+    def _partial(self, line: Json) -> None:
+        if self.entries or self.part:
+            raise ValueError("it stands before all entries, and once")
+        root, hidden = bytes.fromhex(line["root"].removeprefix("sha256:")), line["hidden"]
+        told = (hidden["first_own"], hidden["partners"], hidden["noticed"])
+        self.part = Part(line["partner"], line["services"], line["entries"], root, *told)
+        self._first_own = self.part.first_own
+
+    def entry(self, line: Json) -> None:
+        """Hold the next entry against what it says of itself, and against the one before or the whole."""
+        place, proof = line.pop("entry"), line.pop("proof", ())
+        data, origin = entry_bytes(line, place), place["origin"]
+        at, seq, leaf = instant(place["recorded_at"]), len(self.entries) + 1, leaf_hash(data)
+        if place["seq"] != seq:
+            self.broken.append(f"entry {place['seq']} stands where entry {seq} should")
+        if self._head not in {None, place["prev"]}:
+            self.broken.append(f"entry {seq} follows {place['prev']}, but before it stands {self._head}")
+        if sha256(data) != place["hash"]:
+            self.broken.append(f"entry {seq} hashes to {sha256(data)}, but says {place['hash']}")
+        if at < self._last_at and origin != "imported":
+            self.broken.append(f"entry {seq} was recorded before the one in front of it")
+        if self.part and not included(leaf, seq - 1, self.part.entries, proof, self.part.root):
+            self.broken.append(f"entry {seq} is not proved to be one of the {self.part.entries} of the whole ledger")
+        if origin != "imported" and seq < (self._first_own or seq + 1):
+            if self.part:
+                self.broken.append(f"entry {seq} is the ledger's own, before what is called the first of its own")
+            self._first_own = seq
+        counts = origin != "imported" or self._first_own is None or seq < self._first_own
+        self.entries.append(Entry(seq, origin, at, line, place["prev"], place["hash"], leaf, counts))
+        self._head, self._last_at = place["hash"], max(at, self._last_at)
+
+    def _leaf(self, line: Json) -> None:
+        """An entry that is hidden."""
+        seq = len(self.entries) + 1
+        if self.part is None or line["seq"] != seq:
+            self.broken.append(f"the leaf of entry {line['seq']} stands where entry {seq} should")
+        self.entries.append(Entry(seq, "", 0, {"type": "leaf"}, "", "", bytes.fromhex(line["leaf"]), counts=False))
+        self._head = None
+
+    def _segment(self, line: Json) -> None:
+        """Hold a segment against its digest, and keep it under the entry that is to have sealed it."""
+        head = base64.b64decode(line["head"], validate=True)
+        body = base64.b64decode(line["data"], validate=True) if "data" in line else None
+        named = {name: line[name] for name in ("service", "n", "runs")} | {"hour_us": instant(line["hour"])}
+        leaf = canonical(named | {"head": sha256(head), "body": line["body"] if body is None else sha256(body)})
+        place = (line["service"], named["hour_us"], line["n"], line["seq"], line["runs"], line["arrivals"][2])
+        found = Segment(*place, leaf, head, body, line.get("proof"))
+        self._arrival = max(self._arrival, *line["arrivals"])
+        if sha256(leaf) != line["digest"]:
+            self.broken.append(f"{found} hashes to {sha256(leaf)}, but says {line['digest']}")
+        self._sealed.setdefault(found.seq, []).append(found)
+
+    def _run(self, line: Json) -> None:
+        """A run that is stored as a row, held against its stored form."""
+        stored = line.get("stored", {})
+        first = tuple((told[1], read_json(told[4])["outcome"]) for told in stored.get("contents", ()) if told[1])
+        place = (line["check"], line["location"], instant(line["at"]), stored.get("arrival", 0))
+        found = Run(*place, known_outcome(line["outcome"]), "contents" in stored, first)
+        if stored:
+            (kept,) = runs_of_body(base64.b64decode(stored["data"], validate=True), 0)
+            if kept._replace(contested=found.contested, first=first) != found:
+                self.broken.append(f"{found} is not the run that its stored form holds")
+        self._rows, self._arrival = self._rows + 1, max(self._arrival, found.arrival)
+        if line.get("counts", True):
+            self.runs.setdefault(line["service"], []).append(found)
+
+    def _spans(self, line: Json) -> None:
+        """A stated span."""
+        span = instant(line["from"]), instant(line["to"])
+        found = Stated(line["check"], line["location"], *span, known_outcome(line["outcome"]))
+        self._rows += 1
+        if line.get("counts", True) and found.end > found.start:
+            self.spans.setdefault(line["service"], []).append(found)
+
+    def _mark(self, line: Json) -> None:
+        """A document of the store: it moves no figure, but each stands there once and can be read."""
+        read_json(line["value"])
+        if line["name"] in self._marks:
+            self.broken.append(f"the mark {line['name']} stands there twice")
+        self._marks.add(line["name"])
+
+    def _moved(self, _line: Json) -> None:
+        """What a move alone reads: it moves no figure, and is counted for the end."""
+        self._more += 1
+
+    def _end(self, line: Json) -> None:
+        self.end = line
+
+    # After the last line.
+
+    def finish(self) -> None:
+        """Hold the evidence against what sealed it, the rows against the sealed, and the end against all before it."""
+        counts = {"segments": sum(map(len, self._sealed.values())), "rows": self._rows, "more": self._more}
+        for entry in self.entries:
+            if entry.fact["type"] == "sealed":
+                self.broken += self._unseal(entry.seq, entry.fact)
+        for found in (segment for each in self._sealed.values() for segment in each):
+            self.broken.append(f"{found}: entry {found.seq} sealed nothing")
+        for each in (each for hours in self.segments.values() for each in hours.values()):
+            each.sort(key=lambda segment: segment.n)
+            if [segment.n for segment in each] != list(range(len(each))):
+                self.broken.append(f"{each[-1]} is not all of its hour: an earlier one is missing, or there twice")
+        for service, runs in self.runs.items():
+            self.broken += _unlike(self.segments.get(service, {}), runs)
+        self.broken += self._unsound(counts)
+
+    def _unsound(self, counts: Json) -> Iterator[str]:
+        """What the end says of the lines before it; and whether the leaves of a part are those of the root it names."""
+        found: Json = {"entries": len(self.entries)} | counts
+        if self.part is None:
+            found["head"] = self.head(len(self.entries))
+        elif (len(self.entries), roots_of(self.entries)[-1]) != (self.part.entries, self.part.root):
+            yield f"the leaves of the export are not the {self.part.entries} of the root that it names"
+        if self.end is None:
+            yield "the export was cut short: its last line, the end, is not there"
+            return
+        for name, value in found.items():
+            if self.end.get(name, 0) != value:
+                yield f"the end of the export says {name} {self.end[name]}, before it stand {value}"
+        if self.part is None and self._arrival > self.end["arrival"]:
+            yield f"the last arrival is {self.end['arrival']} by the end of the export, {self._arrival} by its evidence"
+
+    def _unseal(self, seq: int, fact: Json) -> Iterator[str]:
+        """Hold a sealing entry against its segments; of the whole ledger they must be all, of a part each is proved."""
+        found = sorted(self._sealed.pop(seq, ()), key=lambda segment: (segment.service, segment.n))
+        root, tree = bytes.fromhex(fact["root"].removeprefix("sha256:")), Tree()
+        for segment in found:
+            tree.append(leaf_hash(segment.leaf))
+        counts = (len(found), sum(segment.runs for segment in found))
+        if self.part is None and counts != (fact["segments"], fact["runs"]):
+            wanted = f"{fact['segments']} segments with {fact['runs']} runs"
+            yield f"entry {seq} sealed {wanted} of {fact['hour']}; the export has {counts[0]} with {counts[1]}"
+        whole = tree.root() == root if self.part is None else all(_proved(each, fact, root) for each in found)
+        if not whole or any(segment.hour != instant(fact["hour"]) for segment in found):
+            yield f"the segments of {fact['hour']} are not those that entry {seq} sealed"
+            return
+        for segment in found:
+            self.segments.setdefault(segment.service, {}).setdefault(segment.hour, []).append(segment)
+
+
+def _proved(segment: Segment, fact: Json, root: bytes) -> bool:
+    proof = segment.proof or {"index": 0, "size": 0, "path": []}
+    leaf, size = leaf_hash(segment.leaf), proof["size"]
+    return size == fact["segments"] and included(leaf, proof["index"], size, proof["path"], root)
+
+
+def _unlike(hours: Mapping[int, Sequence[Segment]], runs: Iterable[Run]) -> Iterator[str]:
+    """Rows that are not what was sealed of them, or that had arrived and were not sealed."""
+    rows = sorted((run for run in runs if run.start - run.start % HOUR in hours), key=lambda run: run.start)
+    for hour, each in groupby(rows, lambda run: run.start - run.start % HOUR):
+        segments = hours[hour]
+        expired = any(segment.body is None for segment in segments)
+        sealed: dict[tuple[str, str, int], list[Run]] = {}
+        for run in sealed_runs(segments):
+            sealed.setdefault(run[:3], []).append(run)
+        arrived = max(segment.arrived for segment in segments)
+        for row in each:
+            known = sealed.get(row[:3], [])
+            if row.arrival <= arrived and not expired and not any(run.arrival == row.arrival for run in known):
+                yield f"{row}, had arrived when its hour was sealed, and was not sealed with it"
+            for run in known:
+                if run.outcome != row.outcome_by(run.arrival):
+                    yield f"{row}, is {row.outcome_by(run.arrival)} as a row and {run.outcome} as it was sealed"
+
+
+LINES = {kind: f"_{kind}" for kind in ("header", "partial", "leaf", "segment", "run", "spans", "mark", "end")}
+LINES |= {"message": "_moved", "file": "_moved"}
+"""What takes a line of an export; all others are entries."""
+
+
+def lines(path: Path) -> Iterator[tuple[int, Json]]:
+    """The lines of an export with their numbers; CannotAuditError."""
+    with path.open("rb") as file:
+        for number, line in enumerate(file, 1):
+            try:
+                found = read_json(line)
+            except ValueError as error:
+                cut = "" if line.endswith(b"\n") else " (the export was cut short in this line)"
+                raise CannotAuditError(f"{path}, line {number}: {error}{cut}") from None
+            if not isinstance(found, dict) or "type" not in found:
+                raise CannotAuditError(f"{path}, line {number}: not an object with a type")
+            yield number, found
+
+
+def read_ledger(path: Path) -> Ledger:
+    """An export, of the whole ledger or for one partner, held against itself; CannotAuditError."""
+    ledger = Ledger()
+    for number, line in lines(path):
+        kind, here = line["type"], f"{path}, line {number}"
+        if (number == 1) != (kind == "header"):
+            raise CannotAuditError(f"{here}: an export has its header as its first line, and there only")
+        if ledger.end is not None:
+            ledger.broken.append(f"line {number} stands behind the end of the export")
+        if kind not in LINES and "entry" not in line:
+            raise CannotAuditError(f"{here}: a {kind} without its entry: not an export of a ledger")
+        try:
+            getattr(ledger, LINES.get(kind, "entry"))(line)
+        except MALFORMED as error:
+            raise CannotAuditError(f"{here}: not a {kind} as this audit knows it: {error!r}") from None
+    ledger.finish()
+    return ledger
+
+
+# == Part B: the agreement, clause by clause ===========================================================================
+# -- B1. Evidence: what each source said when [2.1, 2.2] ---------------------------------------------------------------
+
+
+class CheckList(NamedTuple):
+    """The SLA checks of a service from an instant on, with the network each stands in."""
+
+    at: int
+    stale_after: int
+    networks: Mapping[str, str]
+    fact: Json
+
+
+class Item(NamedTuple):
+    """A run (it lasts until it is stale) or an imported span. `outcome` None says nothing; `gaps` are annulled."""
+
+    start: int
+    end: int
+    outcome: str | None
+    gaps: tuple[Span, ...] = ()
+
+
+@dataclass(slots=True)
+class Told:
+    """What was told for one source and start: the runs' outcomes, the spans' (outcome, end), and what is left of runs
+    that have expired.
+    """
+
+    runs: set[str] = field(default_factory=set)
+    spans: set[tuple[str, int]] = field(default_factory=set)
+    piece: Item | None = None
+
+
+class Evidence(NamedTuple):
+    """What each source of a service said, as stretches in order; between them it said nothing. `stated`: by spans."""
+
+    said: dict[Source, list[tuple[int, int, str]]]
+    stated: bool
+
+    def at(self, source: Source, t: int) -> str | None:
+        """What the source says at an instant."""
+        said = self.said[source]
+        place = bisect_right(said, t, key=lambda stretch: stretch[0]) - 1
+        return said[place][2] if place >= 0 and t < said[place][1] else None
+
+
+def check_lists(ledger: Ledger, service: str, before: int) -> list[CheckList]:
+    """The lists of a service as they came into force."""
+    found = []
+    for fact in (entry.fact for entry in ledger.facts("checks", before) if entry.fact["service"] == service):
+        networks = {check["id"]: check.get("network", "public") for check in fact["checks"] if check.get("sla", True)}
+        stale_after = fact.get("stale_after_s", 3 * fact["interval_s"] + fact["timeout_s"])
+        found.append(CheckList(instant(fact["at"]), stale_after * SECOND, networks, fact))
+    return sorted(found, key=lambda list_: list_.at)
+
+
+def in_force(lists: Sequence[CheckList], t: int) -> CheckList | None:
+    """The list of an instant."""
+    place = bisect_right(lists, t, key=lambda list_: list_.at)
+    return lists[place - 1] if place else None
+
+
+def read_evidence(ledger: Ledger, service: str, arrived: int | None, span: Span) -> dict[Source, dict[int, Told]]:
+    """The evidence of a service that counts and may reach into a span; of the runs only those that had arrived."""
+    told: dict[Source, dict[int, Told]] = {}
+
+    def here(check: str, location: str, start: int) -> Told:
+        return told.setdefault((check, location), {}).setdefault(start, Told())
+
+    stated = ledger.spans.get(service, ())
+    for each in stated:
+        here(each.check, each.location, each.start).spans.add((each.outcome, each.end))
+    # Whatever started after a span that reaches in may have ended it.
+    since = min([span[0], *(each.start for each in stated if overlap((each.start, each.end), span))])
+    sealed = ledger.segments.get(service, {})
+    hours = {hour: segments for hour, segments in sealed.items() if hour + HOUR > since and hour < span[1]}
+    expired = {hour: segments[-1] for hour, segments in hours.items() if any(each.body is None for each in segments)}
+    for segment in expired.values():
+        for check, location, piece in pieces_of(segment):
+            here(check, location, piece.start).piece = piece
+    # A row goes before what is sealed of it, the later segment before the earlier one.
+    runs = [run for hour, segments in hours.items() if hour not in expired for run in sealed_runs(segments)]
+    governing = {}
+    for run in [*runs, *ledger.runs.get(service, ())]:
+        gone, outcome = expired.get(run.start - run.start % HOUR), run.outcome_by(arrived)
+        if outcome is not None and (gone is None or run.arrival > gone.arrived):
+            governing[run[:3]] = outcome
+    for key, outcome in governing.items():
+        here(*key).runs.add(outcome)
+    return told
+
+
+def pieces_of(segment: Segment) -> list[tuple[str, str, Item]]:
+    """What the runs of an hour said, by the decisions known when it was sealed: each holds for its length, but
+    `inconclusive` only ends what was before. CannotAuditError.
+    """
+    found = []
+    try:
+        for check, location, told in read_json(inflated(segment.head)):
+            for outcome, offset, *rest in told:
+                at, none = segment.hour + offset, known_outcome(outcome) == "inconclusive"
+                found.append((check, location, Item(at, at if none else at + rest[0], None if none else outcome)))
+    except MALFORMED as error:
+        raise CannotAuditError(f"{segment}: its head cannot be read: {error!r}") from None
+    return found
+
+
+def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList], annulled: Sequence[Json]) -> Evidence:
+    """Put what was told in order: at one start a run goes before a span, and two that differ are inconclusive [2.2]."""
+    said, stated = {}, False
+    for source, starts in told.items():
+        alike = [f for f in annulled if f.get("check") in {None, source[0]} and f.get("location") in {None, source[1]}]
+        voids, items = [span_of(fact) for fact in alike], []
+        for start, here in sorted(starts.items()):
+            if here.runs:
+                list_ = in_force(lists, start)
+                if list_ is None:
+                    continue  # nothing says how long such a run would hold
+                void = any(first <= start < last for first, last in voids)
+                none = void or len(here.runs) > 1 or "inconclusive" in here.runs
+                items.append(Item(start, start + list_.stale_after, None if none else min(here.runs)))
+            elif here.piece is not None:
+                items.append(here.piece)
+            elif len(here.spans) > 1:
+                items.append(Item(start, max(end for _outcome, end in here.spans), None))
+            else:
+                ((outcome, end),) = here.spans
+                gaps = tuple((max(start, a), min(end, b)) for a, b in voids if overlap((a, b), (start, end)))
+                items.append(Item(start, end, None if outcome == "inconclusive" else outcome, gaps))
+                stated = True
+        said[source] = stretches(items)
+    return Evidence(said, stated)
+
+
+def stretches(items: Sequence[Item]) -> list[tuple[int, int, str]]:
+    """From items in order to what they say: the one with the latest start governs, and when it ends nothing earlier
+    resumes [2.2].
+    """
+    found: list[tuple[int, int, str]] = []
+    for item, following in zip_longest(items, items[1:]):
+        end = item.end if following is None else min(item.end, following.start)
+        cuts = sorted({item.start, end, *(edge for gap in item.gaps for edge in gap if item.start < edge < end)})
+        for start, stop in pairwise(cuts):
+            if item.outcome is None or any(first <= start < last for first, last in item.gaps):
+                continue
+            joined = found and found[-1][1:] == (start, item.outcome)
+            found.append((found.pop()[0] if joined else start, stop, item.outcome))
+    return found
+
+
+# -- B2. The verdict at an instant [2.2, 2.3] --------------------------------------------------------------------------
+
+UP, DOWN, UNKNOWN = "up", "down", "unknown"
+
+
+def check_says(evidence: Evidence, check: str, t: int) -> str:
+    """The majority of the locations that say something; a tie is not a failure."""
+    said = [evidence.at(source, t) for source in evidence.said if source[0] == check]
+    fails, passes = said.count("fail"), said.count("pass")
+    if fails + passes == 0:
+        return UNKNOWN
+    return "fail" if 2 * fails > fails + passes else "pass"
+
+
+def verdict_of(says: Mapping[str, str], networks: Mapping[str, str]) -> str:
+    """DOWN if either rule says so, UP if both say UP, else UNKNOWN."""
+    n, fails, unknown = len(says), list(says.values()).count("fail"), list(says.values()).count(UNKNOWN)
+    if n == 0:
+        return UNKNOWN
+    half = DOWN if 2 * fails > n else UP if 2 * (fails + unknown) <= n else UNKNOWN
+    reach = UP
+    if "internal" in networks.values():
+        public = [says[check] for check, network in networks.items() if network == "public"]
+        p, fails, unknown = len(public), public.count("fail"), public.count(UNKNOWN)
+        if p and fails == p:
+            reach = DOWN
+        elif p and unknown and fails + unknown == p:
+            reach = UNKNOWN
+    return next((verdict for verdict in (DOWN, UNKNOWN) if verdict in {half, reach}), UP)
+
+
+# -- B3. Unknown time: what was ruled of it [2.4] ----------------------------------------------------------------------
+
+
+class Asked(NamedTuple):
+    """Whose month it is, the entry before which everything relevant stands, and how long ahead maintenance is told."""
+
+    partner: str
+    service: str
+    month: str
+    period: Span
+    before: int
+    notice: int
+
+
+class Ruling(NamedTuple):
+    """An adjudication that stands: what unknown time was, and whether this partner agreed that it stays unknown."""
+
+    told_at: int
+    id: str
+    span: Span
+    verdict: str
+    agreed: bool
+
+
+def rulings(ledger: Ledger, asked: Asked) -> list[Ruling]:
+    """Rulings in force, the last recorded last: it holds where several overlap [2.4]."""
+    taken_back, found = ledger.reversals(asked.before), []
+    partners = {entry.fact["partner"] for entry in ledger.entries if entry.fact["type"] in {"subscription", "close"}}
+    partners |= set(ledger.part.partners if ledger.part else ())
+    for entry in ledger.facts("adjudication", asked.before):
+        fact, by = entry.fact, entry.fact.get("agreed_by")
+        if fact["service"] == asked.service and fact["id"] not in taken_back:
+            # The id of a partner binds that partner; any other text (a letter, a meeting) speaks for all.
+            agreed = by is not None and (by == asked.partner or by not in partners)
+            found.append(Ruling(entry.told_at, fact["id"], span_of(fact), fact["verdict"], agreed))
+    return sorted(found, key=lambda ruling: (ruling.told_at, ruling.id))
+
+
+# -- B4. Exclusions, and windows by their notice [2.5] -----------------------------------------------------------------
+
+
+class Decision(NamedTuple):
+    """A window or exclusion, judged for one partner. `why` are texts that the reason of its rejection must hold."""
+
+    told_at: int
+    id: str
+    reason: str
+    span: Span
+    why: tuple[str, ...] = ()
+
+
+Judgement = tuple[tuple[str, ...], int]
+"""Why it does not qualify (nothing: it does), and where it ends."""
+
+
+def concerns(fact: Json, asked: Asked) -> bool:
+    """Whether a window or exclusion is for this partner and service."""
+    return asked.service in fact["services"] and (fact["partners"] is None or asked.partner in fact["partners"])
+
+
+def judged(ledger: Ledger, asked: Asked) -> list[Decision]:
+    """Every window and exclusion that concerns the month. Where several overlap, the earliest recorded is named, then
+    the lower id: they come in that order [2.5.3].
+    """
+    found = []
+    for kind, judge in (("maintenance", window), ("exclusion", exclusion)):
+        for entry in ledger.facts(kind, asked.before):
+            fact, (start, stop) = entry.fact, span_of(entry.fact)
+            if concerns(fact, asked):
+                why, end = (("ends before it starts",), stop) if stop <= start else judge(ledger, entry, asked)
+                # What ends before it starts is seen where it starts; what qualifies, where it takes something off.
+                seen = (start, max(stop, start + 1) if why else end)
+                if overlap(seen, asked.period):
+                    reason = fact.get("reason", "maintenance")
+                    found.append(Decision(entry.told_at, fact["id"], reason, (start, end), why))
+    return sorted(found, key=lambda decision: (decision.told_at, decision.id))
+
+
+def exclusion(ledger: Ledger, entry: Entry, asked: Asked) -> Judgement:
+    """An exclusion stands unless it was taken back; maintenance is excluded by its window alone [2.5.2, 2.5.4]."""
+    taken_back, end = ledger.reversals(asked.before).get(entry.fact["id"]), instant(entry.fact["end"])
+    if taken_back is not None:
+        return ("reversed", taken_back["at"][:19]), end
+    return (("maintenance",) if entry.fact["reason"] == "maintenance" else ()), end
+
+
+def window(ledger: Ledger, entry: Entry, asked: Asked) -> Judgement:
+    """A maintenance window, judged by the partner's notice [2.5.2]. An extension is a window like any other."""
+    start, end = span_of(entry.fact)
+    for kind in ("maintenance_cancelled", "maintenance_finished"):
+        for other in ledger.facts(kind, asked.before):
+            if other.fact["maintenance"] == entry.fact["id"]:
+                at = instant(other.fact["at"])
+                if kind == "maintenance_cancelled" and at < start:
+                    return ("cancelled", other.fact["at"][:19]), end
+                end = min(end, max(start, at))
+    told = notice(ledger, entry, asked)
+    if told is None:
+        return ("no notice",), end
+    if told > start - asked.notice:
+        when = f"notice {clock(abs(start - told))} {'before' if told <= start else 'after'} start"
+        return (when, f"{clock(asked.notice)} needed"), end
+    return (), end
+
+
+def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
+    """When the partner was told of a window: its earliest notice. A message of the ledger's own counts from its
+    acceptance, one given otherwise from its stated instant only with evidence. Only an imported window without any
+    notice takes its own instant.
+    """
+    facts = [each for each in ledger.facts("notice", asked.before) if each.fact["maintenance"] == entry.fact["id"]]
+    others = ledger.part is not None and entry.fact["id"] in ledger.part.noticed
+    if not facts and not others and entry.origin == "imported":
+        return instant(entry.fact["at"])
+    times = []
+    for each in facts:
+        if each.fact["partner"] == asked.partner:
+            stated, plain = instant(each.fact["at"]), each.origin == "imported" or each.fact.get("evidence")
+            times.append(stated if plain else max(stated, each.recorded_at))
+    return min(times, default=None)
+
+
+# -- B5. The month: terms and fee, and its time piece by piece [2.6, 7.2] ----------------------------------------------
 
 # What the agreement says where the terms are silent (CONTRACT, part 1).
-USUAL_TERMS: Json = {
-    "timezone": "Asia/Jakarta",
-    "guarantee": "95%",
-    "objective": None,
-    "credits": [
-        {"below": "95%", "credit": "10%"},
-        {"below": "90%", "credit": "25%"},
-        {"below": "85%", "credit": "50%"},
-    ],
-    "maintenance_notice": "48h",
-    "claim_within": "30d",
-    "grace": "3d",
-}
+USUAL_CREDITS = [{"below": f"{below}%", "credit": f"{credit}%"} for below, credit in ((95, 10), (90, 25), (85, 50))]
+USUAL_TERMS: Json = {"timezone": "Asia/Jakarta", "guarantee": "95%", "objective": None, "credits": USUAL_CREDITS}
+USUAL_TERMS |= {"maintenance_notice": "48h", "claim_within": "30d", "grace": "3d"}
 # Currencies without a smaller unit (ISO 4217), and the rupiah, which the contract counts in whole ones [2.6].
 WHOLE_UNITS = frozenset({"CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
 
 
-@dataclass(slots=True)
-class Agreement:
+class Agreement(NamedTuple):
     """What a month of a partner and service is judged by."""
 
     contract: str
@@ -833,19 +1168,15 @@ def zone_of(name: str) -> tzinfo:
         raise CannotAuditError(f"time zone {name}: this machine does not know it; install the tz database") from None
 
 
+def midnight(year: int, month: int, day: int, zone: tzinfo) -> int:
+    """The first instant of a day in a zone."""
+    return (datetime(year, month, day, tzinfo=zone).astimezone(UTC) - EPOCH) // MICROSECOND
+
+
 def month_span(month: str, zone: tzinfo) -> Span:
     """A calendar month in a zone."""
     year, number = (int(part) for part in month.split("-"))
-    edges = [datetime(year, number, 1, tzinfo=zone), datetime(year + number // 12, number % 12 + 1, 1, tzinfo=zone)]
-    start, end = ((edge.astimezone(UTC) - EPOCH) // MICROSECOND for edge in edges)
-    return start, end
-
-
-def claim_deadline(day_of: int, zone: tzinfo, within: str) -> int:
-    """The end of the n-th day after the day of an instant, in the contract's zone [2.7]."""
-    days = duration(within) // (86400 * SECOND)
-    day = (EPOCH + timedelta(microseconds=day_of)).astimezone(zone).date() + timedelta(days=days + 1)
-    return (datetime(day.year, day.month, day.day, tzinfo=zone).astimezone(UTC) - EPOCH) // MICROSECOND
+    return midnight(year, number, 1, zone), midnight(year + number // 12, number % 12 + 1, 1, zone)
 
 
 def agreement_of(ledger: Ledger, statement: Json, before: int, close: Entry | None) -> Agreement:
@@ -853,8 +1184,8 @@ def agreement_of(ledger: Ledger, statement: Json, before: int, close: Entry | No
     else those of the close entry, else of the statement itself.
     """
     inputs, trusted = ({} if close is None else close.fact["inputs"]), []
-    month, stated_zone = statement["period"]["month"], zone_of(statement["period"]["timezone"])
-    subscription = subscribed(ledger, statement, before, month_span(month, stated_zone))
+    stated, month = statement["period"]["timezone"], statement["period"]["month"]
+    subscription = subscribed(ledger, statement, before, month_span(month, zone_of(stated)))
     contract = inputs.get("contract", statement["contract"]["id"]) if subscription is None else subscription["contract"]
     judging = []
     for entry in ledger.facts("terms", before):
@@ -865,7 +1196,7 @@ def agreement_of(ledger: Ledger, statement: Json, before: int, close: Entry | No
         since, terms = max(judging, key=lambda version: version[0])
     else:
         since = inputs.get("effective_from_us", instant(statement["contract"]["effective_from"]))
-        own = {"timezone": statement["period"]["timezone"], "guarantee": statement["guarantee"]["percent"]}
+        own = {"timezone": stated, "guarantee": statement["guarantee"]["percent"]}
         own["objective"] = statement["objective"]["percent"] if statement.get("objective") else None
         terms = USUAL_TERMS | (inputs.get("terms") or own)
         trusted.append("terms: none in the ledger for this month; " + ("the close's" if inputs else "the statement's"))
@@ -891,346 +1222,7 @@ def subscribed(ledger: Ledger, statement: Json, before: int, period: Span) -> Js
     return min(found)[2] if found else None
 
 
-# -- 6. Evidence [2.1, 2.2] --------------------------------------------------------------------------------------------
-
-Source = tuple[str, str]
-"""A check and a location."""
-
-
-@dataclass(frozen=True, slots=True)
-class Item:
-    """A run (it lasts until it is stale) or an imported span. `outcome` None says nothing; `gaps` are annulled."""
-
-    start: int
-    end: int
-    outcome: str | None
-    gaps: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class CheckList:
-    """The SLA checks of a service from an instant on, with the network each stands in."""
-
-    at: int
-    stale_after: int
-    networks: Mapping[str, str]
-    fact: Json
-
-
-@dataclass(slots=True)
-class Evidence:
-    """What each source of a service said, as stretches in order; between them it said nothing."""
-
-    said: dict[Source, list[tuple[int, int, str]]]
-    stated: bool
-
-    def at(self, source: Source, t: int) -> str | None:
-        """What the source says at an instant."""
-        said = self.said[source]
-        place = bisect_right(said, t, key=lambda stretch: stretch[0]) - 1
-        return said[place][2] if place >= 0 and t < said[place][1] else None
-
-    def edges(self) -> set[int]:
-        """Every instant at which what some source says may change."""
-        return {edge for said in self.said.values() for stretch in said for edge in stretch[:2]}
-
-
-def stretches(items: Sequence[Item]) -> list[tuple[int, int, str]]:
-    """From items in order to what they say: the one with the latest start governs, and when it ends nothing earlier
-    resumes [2.2].
-    """
-    found: list[tuple[int, int, str]] = []
-    for item, following in zip(items, [*items[1:], None], strict=True):
-        end = item.end if following is None else min(item.end, following.start)
-        if item.outcome is None:
-            continue
-        cuts = sorted({item.start, end, *(edge for gap in item.gaps for edge in gap if item.start < edge < end)})
-        for start, stop in pairwise(cuts):
-            if any(first <= start < last for first, last in item.gaps):
-                continue
-            if found and found[-1][1] == start and found[-1][2] == item.outcome:
-                start = found.pop()[0]  # noqa: PLW2901 - one stretch where the same is said on
-            found.append((start, stop, item.outcome))
-    return found
-
-
-def check_lists(ledger: Ledger, service: str, before: int) -> list[CheckList]:
-    """The lists of a service as they came into force."""
-    found = []
-    for entry in ledger.facts("checks", before):
-        fact = entry.fact
-        if fact["service"] == service:
-            at = instant(fact["at"])
-            networks = {
-                check["id"]: check.get("network", "public") for check in fact["checks"] if check.get("sla", True)
-            }
-            stale_after = fact.get("stale_after_s", 3 * fact["interval_s"] + fact["timeout_s"])
-            found.append(CheckList(at, stale_after * SECOND, networks, fact))
-    return sorted(found, key=lambda entry: entry.at)
-
-
-def in_force(lists: Sequence[CheckList], t: int) -> CheckList | None:
-    """The list of an instant."""
-    place = bisect_right(lists, t, key=lambda entry: entry.at)
-    return lists[place - 1] if place else None
-
-
-@dataclass(slots=True)
-class Told:
-    """What was told for one source and start: the runs' outcomes, the spans' (outcome, end), and what is left of runs
-    that have expired.
-    """
-
-    runs: set[str] = field(default_factory=set)
-    spans: set[tuple[str, int]] = field(default_factory=set)
-    piece: Item | None = None
-
-
-def read_evidence(ledger: Ledger, service: str, arrived: int | None, span: Span) -> dict[Source, dict[int, Told]]:
-    """The evidence of a service that counts and may reach into a span; of the runs only those that had arrived."""
-    told: dict[Source, dict[int, Told]] = {}
-
-    def here(check: str, location: str, start: int) -> Told:
-        return told.setdefault((check, location), {}).setdefault(start, Told())
-
-    stated = ledger.spans.get(service, ())
-    for each in stated:
-        here(each.check, each.location, each.start).spans.add((each.outcome, each.end))
-    # Whatever started after a span that reaches in may have ended it.
-    since = min([span[0], *(each.start for each in stated if overlap((each.start, each.end), span))])
-    hours = {
-        hour: segments
-        for hour, segments in ledger.segments.get(service, {}).items()
-        if hour + HOUR > since and hour < span[1]
-    }
-    expired = {hour: segments[-1] for hour, segments in hours.items() if any(each.body is None for each in segments)}
-    for segment in expired.values():
-        for check, location, piece in pieces_of(segment):
-            here(check, location, piece.start).piece = piece
-    # A row goes before what is sealed of it, the later segment before the earlier one.
-    governing = {}
-    sealed = (run for hour, segments in hours.items() if hour not in expired for run in sealed_runs(segments))
-    for run in chain(sealed, ledger.runs.get(service, ())):
-        gone = expired.get(run.start - run.start % HOUR)
-        outcome = run.outcome_by(arrived)
-        if outcome is not None and (gone is None or run.arrival > gone.arrived):
-            governing[run.check, run.location, run.start] = outcome
-    for (check, location, start), outcome in governing.items():
-        here(check, location, start).runs.add(outcome)
-    return told
-
-
-def pieces_of(segment: Segment) -> list[tuple[str, str, Item]]:
-    """What the runs of an hour said, by the decisions known when it was sealed; CannotAuditError."""
-    try:
-        return [
-            (check, location, piece_of(segment.hour + start, outcome, rest))
-            for check, location, told in read_json(inflated(segment.head))
-            for outcome, start, *rest in told
-        ]
-    except (ValueError, TypeError, IndexError, zlib.error) as error:
-        raise CannotAuditError(f"{segment}: its head cannot be read: {error!r}") from None
-
-
-def piece_of(at: int, outcome: str, rest: Sequence[int]) -> Item:
-    """A piece of a head: it holds for its length, but `inconclusive` only ends what was before."""
-    if outcome not in OUTCOMES:
-        raise ValueError(f"there is no outcome {outcome!r}")
-    return Item(at, at, None) if outcome == "inconclusive" else Item(at, at + rest[0], outcome)
-
-
-def gather(told: Mapping[Source, Mapping[int, Told]], lists: Sequence[CheckList], annulled: Sequence[Json]) -> Evidence:
-    """Put what was told in order: at one start a run goes before a span, and two that differ are inconclusive [2.2]."""
-    items: dict[Source, list[Item]] = {}
-    stated = False
-    for source, starts in told.items():
-        voids = [
-            span_of(fact)
-            for fact in annulled
-            if fact.get("check") in {None, source[0]} and fact.get("location") in {None, source[1]}
-        ]
-        own = items.setdefault(source, [])
-        for start, here in sorted(starts.items()):
-            if here.piece is not None and not here.runs:
-                own.append(here.piece)
-            elif here.runs:
-                list_ = in_force(lists, start)
-                if list_ is None:
-                    continue  # nothing says how long such a run would hold
-                (outcome,) = here.runs if len(here.runs) == 1 else (None,)
-                if outcome == "inconclusive" or any(first <= start < last for first, last in voids):
-                    outcome = None
-                own.append(Item(start, start + list_.stale_after, outcome))
-            elif len(here.spans) > 1:
-                own.append(Item(start, max(end for _outcome, end in here.spans), None))
-            else:
-                ((said, end),) = here.spans
-                gaps = tuple((max(start, a), min(end, b)) for a, b in voids if overlap((a, b), (start, end)))
-                own.append(Item(start, end, None if said == "inconclusive" else said, gaps))
-                stated = True
-    return Evidence({source: stretches(own) for source, own in items.items()}, stated)
-
-
-# -- 7. The verdict at an instant [2.2, 2.3] ---------------------------------------------------------------------------
-
-UP, DOWN, UNKNOWN = "up", "down", "unknown"
-
-
-def check_says(evidence: Evidence, check: str, t: int) -> str:
-    """The majority of the locations that say something; a tie is not a failure."""
-    said = [evidence.at(source, t) for source in evidence.said if source[0] == check]
-    fails, passes = said.count("fail"), said.count("pass")
-    if fails + passes == 0:
-        return UNKNOWN
-    return "fail" if 2 * fails > fails + passes else "pass"
-
-
-def verdict_of(says: Mapping[str, str], networks: Mapping[str, str]) -> str:
-    """DOWN if either rule says so, UP if both say UP, else UNKNOWN."""
-    fails, unknown, n = list(says.values()).count("fail"), list(says.values()).count(UNKNOWN), len(says)
-    if n == 0:
-        return UNKNOWN
-    half = DOWN if 2 * fails > n else UP if 2 * (fails + unknown) <= n else UNKNOWN
-    reach = UP
-    if "internal" in networks.values():
-        public = [says[check] for check, network in networks.items() if network == "public"]
-        p, fails, unknown = len(public), public.count("fail"), public.count(UNKNOWN)
-        if p and fails == p:
-            reach = DOWN
-        elif p and unknown and fails + unknown == p:
-            reach = UNKNOWN
-    both = {half, reach}
-    return DOWN if DOWN in both else UNKNOWN if UNKNOWN in both else UP
-
-
-# -- 8. Decisions: exclusions and rulings [2.4, 2.5] -------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """Whose month it is, the entry before which everything relevant stands, and how long ahead maintenance is told."""
-
-    partner: str
-    service: str
-    month: str
-    period: Span
-    before: int
-    notice: int
-
-
-@dataclass(frozen=True, slots=True)
-class Decision:
-    """A window or exclusion, judged for one partner. `why` are texts that the reason of its rejection must hold."""
-
-    told_at: int
-    id: str
-    reason: str
-    span: Span
-    why: tuple[str, ...] = ()
-
-
-def concerns(fact: Json, asked: Asked) -> bool:
-    """Whether a window or exclusion is for this partner and service."""
-    return asked.service in fact["services"] and (fact["partners"] is None or asked.partner in fact["partners"])
-
-
-def judged(ledger: Ledger, asked: Asked) -> list[Decision]:
-    """Every window and exclusion that concerns the month. Where several overlap, the earliest recorded is named, then
-    the lower id: they come in that order [2.5.3].
-    """
-    found = []
-    for kind, judge in (("maintenance", window), ("exclusion", exclusion)):
-        for entry in ledger.facts(kind, asked.before):
-            if concerns(entry.fact, asked):
-                span = span_of(entry.fact)
-                why, end = (
-                    (("ends before it starts",), span[1]) if span[1] <= span[0] else judge(ledger, entry, span, asked)
-                )
-                reason = entry.fact.get("reason", "maintenance")
-                # What ends before it starts is seen where it starts; what qualifies, where it takes something off.
-                seen = (span[0], max(span[1], span[0] + 1) if why else end)
-                if overlap(seen, asked.period):
-                    found.append(Decision(entry.told_at, entry.fact["id"], reason, (span[0], end), why))
-    return sorted(found, key=lambda decision: (decision.told_at, decision.id))
-
-
-Judgement = tuple[tuple[str, ...], int]
-"""Why it does not qualify (nothing: it does), and where it ends."""
-
-
-def exclusion(ledger: Ledger, entry: Entry, span: Span, asked: Asked) -> Judgement:
-    """An exclusion stands unless it was taken back; maintenance is excluded by its window alone [2.5.2, 2.5.4]."""
-    taken_back = ledger.reversals(asked.before).get(entry.fact["id"])
-    if taken_back is not None:
-        return ("reversed", taken_back["at"][:19]), span[1]
-    return (("maintenance",) if entry.fact["reason"] == "maintenance" else ()), span[1]
-
-
-def window(ledger: Ledger, entry: Entry, span: Span, asked: Asked) -> Judgement:
-    """A maintenance window, judged by the partner's notice [2.5.2]. An extension is a window like any other."""
-    start, end = span
-    for kind in ("maintenance_cancelled", "maintenance_finished"):
-        for other in ledger.facts(kind, asked.before):
-            if other.fact["maintenance"] == entry.fact["id"]:
-                at = instant(other.fact["at"])
-                if kind == "maintenance_cancelled" and at < start:
-                    return ("cancelled", other.fact["at"][:19]), end
-                end = min(end, max(start, at))
-    told = notice(ledger, entry, asked)
-    if told is None:
-        return ("no notice",), end
-    if told > start - asked.notice:
-        when = f"notice {clock(abs(start - told))} {'before' if told <= start else 'after'} start"
-        return (when, f"{clock(asked.notice)} needed"), end
-    return (), end
-
-
-def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
-    """When the partner was told of a window: its earliest notice. A message of the ledger's own counts from its
-    acceptance, one given otherwise from its stated instant only with evidence. Only an imported window without any
-    notice takes its own instant.
-    """
-    facts = [each for each in ledger.facts("notice", asked.before) if each.fact["maintenance"] == entry.fact["id"]]
-    if not facts and entry.origin == "imported":
-        return instant(entry.fact["at"])
-    times = []
-    for each in facts:
-        if each.fact["partner"] == asked.partner:
-            stated = instant(each.fact["at"])
-            plain = each.origin == "imported" or each.fact.get("evidence")
-            times.append(stated if plain else max(stated, each.recorded_at))
-    return min(times, default=None)
-
-
-@dataclass(frozen=True, slots=True)
-class Ruling:
-    """An adjudication that stands: what unknown time was, and whether this partner agreed that it stays unknown."""
-
-    told_at: int
-    id: str
-    span: Span
-    verdict: str
-    agreed: bool
-
-
-def rulings(ledger: Ledger, asked: Asked) -> list[Ruling]:
-    """Rulings in force, the last recorded last: it holds where several overlap [2.4]."""
-    taken_back, found = ledger.reversals(asked.before), []
-    partners = {entry.fact["partner"] for entry in ledger.entries if entry.fact["type"] in {"subscription", "close"}}
-    for entry in ledger.facts("adjudication", asked.before):
-        fact, by = entry.fact, entry.fact.get("agreed_by")
-        if fact["service"] == asked.service and fact["id"] not in taken_back:
-            # The id of a partner binds that partner; any other text (a letter, a meeting) speaks for all.
-            agreed = by is not None and (by == asked.partner or by not in partners)
-            found.append(Ruling(entry.told_at, fact["id"], span_of(fact), fact["verdict"], agreed))
-    return sorted(found, key=lambda ruling: (ruling.told_at, ruling.id))
-
-
-# -- 9. The month, piece by piece [2.3 to 2.6] -------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Piece:
+class Piece(NamedTuple):
     """A stretch of the month in which nothing changes. `counts`: how many checks fail, of how many."""
 
     span: Span
@@ -1239,37 +1231,6 @@ class Piece:
     verdict: str
     consented: bool
     excluded: Decision | None
-
-
-def pieces(
-    evidence: Evidence, lists: Sequence[CheckList], decided: Sequence[Decision], ruled: Sequence[Ruling], elapsed: Span
-) -> list[Piece]:
-    """The month cut at every instant at which anything changes, each piece judged by itself."""
-    start, end = elapsed
-    off = [decision for decision in decided if not decision.why]
-    decisive: list[Decision | Ruling] = [*off, *ruled]
-    cuts = {start, end} | evidence.edges() | {entry.at for entry in lists}
-    cuts |= {edge for each in decisive for edge in each.span}
-    edges = sorted(edge for edge in cuts if start <= edge <= end)
-    found = []
-    for first, last in pairwise(edges):
-        list_ = in_force(lists, first)
-        networks = {} if list_ is None else list_.networks
-        says = {check: check_says(evidence, check, first) for check in networks}
-        failing = tuple(sorted(s for s in evidence.said if s[0] in networks and evidence.at(s, first) == "fail"))
-        verdict, consented = verdict_of(says, networks), False
-        ruling = next((entry for entry in reversed(ruled) if entry.span[0] <= first < entry.span[1]), None)
-        if verdict == UNKNOWN and ruling is not None:
-            verdict, consented = ruling.verdict, ruling.verdict == UNKNOWN and ruling.agreed
-        taken = next((decision for decision in off if decision.span[0] <= first < decision.span[1]), None)
-        counts = (list(says.values()).count("fail"), len(says))
-        found.append(Piece((first, last), counts, failing, verdict, consented, taken))
-    return found
-
-
-def grouped(parts: Iterable[Piece], by: Callable[[Piece], object]) -> list[list[Piece]]:
-    """Consecutive pieces of which `by` says the same; those of which it says nothing are left out."""
-    return [list(group) for key, group in groupby(parts, by) if key]
 
 
 @dataclass(slots=True)
@@ -1318,15 +1279,9 @@ class Month:
 def recompute(ledger: Ledger, statement: Json, before: int, close: Entry | None, now: int | None) -> Month:
     """The month of a statement from the facts in front of an entry."""
     agreement = agreement_of(ledger, statement, before, close)
-    service, (start, end) = statement["service"]["id"], agreement.period
-    asked = Asked(
-        statement["partner"]["id"],
-        service,
-        statement["period"]["month"],
-        agreement.period,
-        before,
-        duration(agreement.terms["maintenance_notice"]),
-    )
+    partner, service, (start, end) = statement["partner"]["id"], statement["service"]["id"], agreement.period
+    ahead = duration(agreement.terms["maintenance_notice"])
+    asked = Asked(partner, service, statement["period"]["month"], agreement.period, before, ahead)
     elapsed = (start, end if now is None or close is not None else max(start, min(end, now)))
     lists = check_lists(ledger, service, before)
     arrived = None if close is None else close.fact["inputs"].get("arrival")
@@ -1340,7 +1295,112 @@ def recompute(ledger: Ledger, statement: Json, before: int, close: Entry | None,
     return Month(agreement, asked, elapsed, lists, evidence, decided, cut)
 
 
-# -- 10. The statement's fields ----------------------------------------------------------------------------------------
+def pieces(
+    evidence: Evidence, lists: Sequence[CheckList], decided: Sequence[Decision], ruled: Sequence[Ruling], elapsed: Span
+) -> list[Piece]:
+    """The month cut at every instant at which anything changes, each piece judged by itself."""
+    off = [decision for decision in decided if not decision.why]
+    cuts = {*elapsed, *(list_.at for list_ in lists)}
+    cuts |= {edge for said in evidence.said.values() for stretch in said for edge in stretch[:2]}
+    cuts |= {edge for span in [*(d.span for d in off), *(r.span for r in ruled)] for edge in span}
+    found = []
+    for first, last in pairwise(sorted(edge for edge in cuts if elapsed[0] <= edge <= elapsed[1])):
+        list_ = in_force(lists, first)
+        networks = {} if list_ is None else list_.networks
+        says = {check: check_says(evidence, check, first) for check in networks}
+        failing = tuple(sorted(s for s in evidence.said if s[0] in networks and evidence.at(s, first) == "fail"))
+        verdict, consented = verdict_of(says, networks), False
+        ruling = next((each for each in reversed(ruled) if each.span[0] <= first < each.span[1]), None)
+        if verdict == UNKNOWN and ruling is not None:
+            verdict, consented = ruling.verdict, ruling.verdict == UNKNOWN and ruling.agreed
+        taken = next((decision for decision in off if decision.span[0] <= first < decision.span[1]), None)
+        counts = (list(says.values()).count("fail"), len(says))
+        found.append(Piece((first, last), counts, failing, verdict, consented, taken))
+    return found
+
+
+# -- B6. Close, restatement, claim [2.7] -------------------------------------------------------------------------------
+
+COMMIT_DELAY = 60 * SECOND
+"""How long after the instant it states an entry may be recorded without having been dated back."""
+
+
+def about(entries: Iterable[Entry], name: tuple[str, str, str]) -> list[Entry]:
+    """The closes or claims of one partner, service and month."""
+    return [e for e in entries if (e.fact["partner"], e.fact["service"], e.fact["month"]) == name]
+
+
+def claim_deadline(day_of: int, zone: tzinfo, within: str) -> int:
+    """The end of the n-th day after the day of an instant, in the contract's zone [2.7]."""
+    days = duration(within) // (86400 * SECOND)
+    day = (EPOCH + timedelta(microseconds=day_of)).astimezone(zone).date() + timedelta(days=days + 1)
+    return midnight(day.year, day.month, day.day, zone)
+
+
+def claim_of(ledger: Ledger, statement: Json, month: Month, closes: Sequence[Entry]) -> Json:
+    """Until when the credit may be claimed: a restatement that raises it reopens the period from its issue [2.7]. How
+    the claim stands is a view of the day; but what it says was filed must be on record, and in time.
+    """
+    zone, asked = month.agreement.zone, month.asked
+    raised = [instant(entry.fact["at"]) for entry in closes if Decimal(entry.fact.get("credit_delta") or 0) > 0]
+    deadline = claim_deadline(max([asked.period[1] - 1, *raised]), zone, month.agreement.terms["claim_within"])
+    found: Json = {"deadline": shown(deadline, zone)}
+    if statement["claim"]["status"] in {"filed", "granted", "applied"}:
+        claims = about(ledger.facts("claim", len(ledger.entries) + 1), asked[:3])
+        filed = [instant(entry.fact["at"]) for entry in claims]
+        found["filed_at"] = OneOf(tuple(shown(at, zone) for at in filed if at < deadline))
+    if month.agreement.credit(month.availability) == 0:
+        found["status"] = OneOf(("none", "filed", "refused"))
+    return found
+
+
+def closed(ledger: Ledger, statement: Json, month: Month, close: Entry, closes: Sequence[Entry]) -> Json:
+    """What a closed version must say: its digest, its names from the close entry, what it restates [2.7]."""
+    fact, inputs = close.fact, close.fact["inputs"]
+    earlier = [entry for entry in closes if entry.seq < close.seq]
+    found: Json = {
+        "version": len(earlier) + 1,
+        "status": OneOf(("final", "superseded") if closes[-1] is not close else ("final",)),
+        "digest": fact["digest"],
+        "issued_at": shown(instant(fact["at"]), month.agreement.zone),
+        "partner": {"id": fact["partner"], "name": inputs["partner_name"]},
+        "service": {"id": fact["service"], "name": inputs["service_name"]},
+        "method": method_of(month) | {"software": inputs["software"], "holidays": inputs["holidays"]},
+        "restates": None,
+    }
+    if earlier:
+        last = earlier[-1]
+        before = recompute(ledger, statement, last.seq, last, None)
+        delta = month.agreement.credit(month.availability) - before.agreement.credit(before.availability)
+        restates = {"version": last.fact["version"], "reason": fact["reason"], "by": fact["by"]}
+        found["restates"] = restates | {"credit_delta": format(delta, "f")}
+    return found
+
+
+def unsound_close(statement: Json, month: Month, close: Entry) -> Iterator[Difference]:
+    """Whether the close was made of these bytes, and when it might be made [2.7]."""
+    if digest_of(statement) != close.fact["digest"]:
+        yield Difference("digest, of the statement's bytes", close.fact["digest"], digest_of(statement))
+    earliest = month.asked.period[1] + duration(month.agreement.terms["grace"])
+    if close.recorded_at < earliest:
+        zone = month.agreement.zone
+        yield Difference("closed before its end and grace", shown(close.recorded_at, zone), shown(earliest, zone))
+    if month.needs_adjudication:
+        yield Difference("closed while it needs adjudication", statement["status"], "needs_adjudication")
+
+
+def backwards(ledger: Ledger, month: Month) -> Iterator[Difference]:
+    """Check lists of the ledger's own that reach back into the month from before their recording [2.3]."""
+    for entry in ledger.facts("checks", month.asked.before):
+        span = (instant(entry.fact["at"]), entry.recorded_at)
+        own = entry.origin != "imported" and entry.fact["service"] == month.asked.service
+        if own and span[1] - span[0] > COMMIT_DELAY and overlap(span, month.asked.period):
+            at, recorded = (shown(each, month.agreement.zone) for each in span)
+            yield Difference(f"the check list of entry {entry.seq} acts before its recording", at, recorded)
+
+
+# == Part C: the statement =============================================================================================
+# -- C1. Its fields, made again ----------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -1364,49 +1424,40 @@ class OneOf:
         return " or ".join(map(str, self.values))
 
 
+def grouped(parts: Iterable[Piece], by: Callable[[Piece], object]) -> list[list[Piece]]:
+    """Consecutive pieces of which `by` says the same; those of which it says nothing are left out."""
+    return [list(group) for key, group in groupby(parts, by) if key]
+
+
 def figures_of(month: Month) -> Json:
     """Every figure and list of a statement that follows from the evidence and the decisions."""
-    agreement, zone, availability = month.agreement, month.agreement.zone, month.availability
-    start, end = month.asked.period
-    elapsed, unknown = month.elapsed[1] - month.elapsed[0], month.total(UNKNOWN, lambda _piece: True)
-    observed = month.total(DOWN, lambda _piece: True)
-    covered = percent(Fraction(elapsed - unknown, elapsed)) if elapsed else OneOf(("0.000000", "100.000000"))
-    excluded, rejected = [], []
-    for decision in month.decided:
-        if decision.why:
-            rejected.append({"id": decision.id, "why": Says(decision.why)})
-        else:
-            taken = seconds(month.total(DOWN, lambda piece, by=decision: piece.excluded == by))  # type: ignore[misc]
-            excluded.append({"reason": decision.reason, "id": decision.id, "seconds": taken})
+    agreement, zone, availability, (start, end) = (
+        month.agreement,
+        month.agreement.zone,
+        month.availability,
+        month.elapsed,
+    )
+    unknown, observed = (month.total(verdict, lambda _piece: True) for verdict in (UNKNOWN, DOWN))
+    covered = percent(Fraction(end - start - unknown, end - start)) if end > start else None
     found: Json = {
         "contract": {"id": agreement.contract, "effective_from": shown(agreement.effective_from, zone)},
         "period": {
             "month": month.asked.month,
             "timezone": agreement.terms["timezone"],
-            "start": shown(start, zone),
-            "end": shown(end, zone),
             "seconds": seconds(month.length),
-        },
-        "availability": {
-            "percent": percent(availability),
-            "numerator_us": str(month.length - month.down),
-            "denominator_us": str(month.length),
-        },
+        }
+        | {name: shown(edge, zone) for name, edge in zip(("start", "end"), agreement.period, strict=True)},
+        "availability": {"percent": percent(availability), "denominator_us": str(month.length)}
+        | {"numerator_us": str(month.length - month.down)},
         "worst_case": {"percent": percent(month.worst_case)},
-        "coverage": {"percent": covered, "unknown_seconds": seconds(unknown)},
-        "downtime": {
-            "seconds": seconds(month.down),
-            "excluded_seconds": seconds(observed - month.down),
-            "observed_seconds": seconds(observed),
-        },
-        "excluded": excluded,
-        "rejected": rejected,
+        "coverage": {"percent": covered or OneOf(("0.000000", "100.000000")), "unknown_seconds": seconds(unknown)},
+        "downtime": {"seconds": seconds(month.down), "observed_seconds": seconds(observed)}
+        | {"excluded_seconds": seconds(observed - month.down)},
+        "excluded": [taken_by(month, decision) for decision in month.decided if not decision.why],
+        "rejected": [{"id": decision.id, "why": Says(decision.why)} for decision in month.decided if decision.why],
         "outages": [outage_of(month, parts) for parts in grouped(month.pieces, lambda piece: piece.verdict == DOWN)],
-        "credit": {
-            "percent": bare(agreement.tier(availability)),
-            "fee": {"currency": agreement.currency, "amount": str(agreement.fee)},
-            "amount": format(agreement.credit(availability), "f"),
-        },
+        "credit": {"percent": bare(agreement.tier(availability)), "amount": format(agreement.credit(availability), "f")}
+        | {"fee": {"currency": agreement.currency, "amount": str(agreement.fee)}},
         "method": method_of(month),
     }
     for promise in ("guarantee", "objective"):
@@ -1416,30 +1467,29 @@ def figures_of(month: Month) -> Json:
     return found
 
 
+def taken_by(month: Month, decision: Decision) -> Json:
+    """What a decision takes off the month's downtime."""
+    taken = month.total(DOWN, lambda piece: piece.excluded == decision)
+    return {"reason": decision.reason, "id": decision.id, "seconds": seconds(taken)}
+
+
 def outage_of(month: Month, parts: Sequence[Piece]) -> Json:
     """One outage, clipped to the month, with what decisions take off it. Its peak is the highest failing share."""
     zone, start, end = month.agreement.zone, parts[0].span[0], parts[-1].span[1]
     counted = sum(piece.span[1] - piece.span[0] for piece in parts if piece.excluded is None)
     peak = max((piece.counts for piece in parts), key=lambda counts: (Fraction(counts[0], counts[1] or 1), counts))
     named = tuple(f"{check} at {location}: " for check, location in parts[0].failing)
-    taken = [
-        {
-            "reason": by.reason,
-            "id": by.id,
-            "start": shown(group[0].span[0], zone),
-            "end": shown(group[-1].span[1], zone),
-        }
-        for group in grouped(parts, lambda piece: piece.excluded)
-        for by in [group[0].excluded]
-        if by is not None
-    ]
-    still_open = end == month.elapsed[1] < month.asked.period[1]
+    excluded = []
+    for group in grouped(parts, lambda piece: piece.excluded):
+        by, span = group[0].excluded, (group[0].span[0], group[-1].span[1])
+        assert by is not None, "only pieces that are excluded are grouped"
+        excluded.append({"reason": by.reason, "id": by.id, "start": shown(span[0], zone), "end": shown(span[1], zone)})
     return {
         "start": shown(start, zone),
-        "end": None if still_open else shown(end, zone),
+        "end": None if end == month.elapsed[1] < month.asked.period[1] else shown(end, zone),  # it goes on
         "seconds": seconds(end - start),
         "counted_seconds": seconds(counted),
-        "excluded": taken,
+        "excluded": excluded,
         "peak_failing": f"{peak[0]}/{peak[1]}",
         "first_failure": Says(starts=named) if named else None,
     }
@@ -1449,57 +1499,29 @@ def method_of(month: Month) -> Json:
     """The check lists in force in the month with their instants, and the locations that spoke."""
     zone, (start, end) = month.agreement.zone, month.elapsed
     first = in_force(month.lists, start)
-    lists = ([] if first is None else [first]) + [entry for entry in month.lists if start < entry.at < end]
+    lists = ([] if first is None else [first]) + [each for each in month.lists if start < each.at < end]
     names = ("interval_s", "timeout_s", "stale_after_s", "checks")
-    spoke = {
-        location
-        for (_check, location), said in month.evidence.said.items()
-        if any(overlap(stretch[:2], month.elapsed) for stretch in said)
-    }
-    checks = [{"at": shown(entry.at, zone)} | {name: entry.fact[name] for name in names} for entry in lists]
+    checks = [{"at": shown(each.at, zone)} | {name: each.fact[name] for name in names} for each in lists]
+    said = month.evidence.said.items()
+    spoke = {source[1] for source, told in said if any(overlap(stretch[:2], month.elapsed) for stretch in told)}
     return {"checks": checks, "locations": sorted(spoke)}
 
 
 def decisions_of(ledger: Ledger, month: Month) -> list[Json]:
     """The adjudications, annulments and reversals that concern the month, as recorded."""
     asked = month.asked
-    found = [
-        entry.fact
-        for kind in ("adjudication", "annulment")
-        for entry in ledger.facts(kind, asked.before)
-        if entry.fact["service"] == asked.service and overlap(span_of(entry.fact), asked.period)
-    ]
+    facts = [entry.fact for kind in ("adjudication", "annulment") for entry in ledger.facts(kind, asked.before)]
+    found = [fact for fact in facts if fact["service"] == asked.service and overlap(span_of(fact), asked.period)]
     ids = {fact["id"] for fact in found} | {decision.id for decision in month.decided}
     return found + [fact for of, fact in ledger.reversals(asked.before).items() if of in ids]
 
 
-def claim_of(ledger: Ledger, statement: Json, month: Month, closes: Sequence[Entry]) -> Json:
-    """Until when the credit may be claimed: a restatement that raises it reopens the period from its issue [2.7]. How
-    the claim stands is a view of the day; but what it says was filed must be on record, and in time.
-    """
-    zone, asked = month.agreement.zone, month.asked
-    raised = [instant(entry.fact["at"]) for entry in closes if Decimal(entry.fact.get("credit_delta") or 0) > 0]
-    deadline = claim_deadline(max([asked.period[1] - 1, *raised]), zone, month.agreement.terms["claim_within"])
-    found: Json = {"deadline": shown(deadline, zone)}
-    if statement["claim"]["status"] in {"filed", "granted", "applied"}:
-        filed = [instant(entry.fact["at"]) for entry in about(ledger.facts("claim", len(ledger.entries) + 1), asked)]
-        found["filed_at"] = OneOf(tuple(shown(at, zone) for at in filed if at < deadline))
-    if month.agreement.credit(month.availability) == 0:
-        found["status"] = OneOf(("none", "filed", "refused"))
-    return found
+# -- C2. What differs --------------------------------------------------------------------------------------------------
+
+MISSING = "(nothing)"
 
 
-def about(entries: Iterable[Entry], asked: Asked) -> list[Entry]:
-    """The closes or claims of one partner, service and month."""
-    name = (asked.partner, asked.service, asked.month)
-    return [e for e in entries if (e.fact["partner"], e.fact["service"], e.fact["month"]) == name]
-
-
-# -- 11. The audit: chain, digest and fields ---------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Difference:
+class Difference(NamedTuple):
     """A field in which the statement and the recomputation differ, with both values."""
 
     field: str
@@ -1507,11 +1529,8 @@ class Difference:
     computed: object
 
     def __str__(self) -> str:
-        said, found = (json.dumps(each, ensure_ascii=False, default=str) for each in (self.stated, self.computed))
-        return f"{self.field}: the statement says {said[:300]}, recomputed {found[:300]}"
-
-
-MISSING = "(nothing)"
+        said, found = (json.dumps(each, ensure_ascii=False, default=str)[:300] for each in self[1:])
+        return f"{self.field}: the statement says {said}, recomputed {found}"
 
 
 def differences(stated: object, computed: object, path: str = "") -> Iterator[Difference]:
@@ -1549,10 +1568,6 @@ def digest_of(statement: Json) -> str:
     return sha256(canonical(kept))
 
 
-COMMIT_DELAY = 60 * SECOND
-"""How long after the instant it states an entry may be recorded without having been dated back."""
-
-
 @dataclass(slots=True)
 class Audit:
     """The answer for one statement."""
@@ -1572,23 +1587,27 @@ def audit(ledger: Ledger, statement: Json, *, signed: Signed | None = None, now:
         if statement["schema"] != "jaga-statement/1":
             raise CannotAuditError(f"this is {statement['schema']}, not jaga-statement/1")
         return _audit(ledger, statement, signed, now)
-    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+    except MALFORMED as error:
         raise CannotAuditError(f"the statement or the export is not in the form this audit knows: {error!r}") from error
 
 
 def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | None) -> Audit:
-    every = len(ledger.entries) + 1
-    name = Asked(statement["partner"]["id"], statement["service"]["id"], statement["period"]["month"], (0, 0), every, 0)
+    name = (statement["partner"]["id"], statement["service"]["id"], statement["period"]["month"])
+    part, every = ledger.part, len(ledger.entries) + 1
+    if part is not None and (name[0] != part.partner or name[1] not in part.services):
+        theirs = f"{part.partner} ({', '.join(part.services)})"
+        raise CannotAuditError(f"the export is for {theirs}: it cannot answer for {name[0]} and {name[1]}")
     closes = [e for e in about(ledger.facts("close", every), name) if e.origin != "imported"]
     close = next((entry for entry in closes if entry.fact["version"] == statement["version"]), None)
     before = close.seq if close else min(statement["ledger"]["entries"], every - 1) + 1
     month = recompute(ledger, statement, before, close, now)
+    head = ledger.head(before - 1) if close is None else close.prev
     computed = figures_of(month) | {
-        "statement": f"{name.month}/{name.partner}/{name.service}",
+        "statement": f"{name[2]}/{name[0]}/{name[1]}",
         "decisions": decisions_of(ledger, month),
         "claim": claim_of(ledger, statement, month, [e for e in closes if close and e.seq <= close.seq]),
         "checkpoint": next((e.fact["note"] for e in reversed(ledger.facts("checkpoint", before))), None),
-        "ledger": {"entries": before - 1, "head": ledger.entries[before - 2].hash if before > 1 else FIRST_PREV},
+        "ledger": {"entries": before - 1} | ({} if head is None else {"head": head}),
     }
     if month.evidence.stated or _rests_on_imported(ledger, month):
         computed["imported"] = True
@@ -1598,16 +1617,16 @@ def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | No
             status = OneOf(("provisional", "needs_adjudication"))  # a running month may still get its evidence
         computed |= {"version": 1, "status": status, "digest": None, "issued_at": None, "restates": None}
     else:
-        computed |= _closed(ledger, statement, month, close, closes)
+        computed |= closed(ledger, statement, month, close, closes)
     # The reversal of an exclusion that covers other partners alone may stand in a statement, and need not.
-    facts = [entry.fact for entry in ledger.facts("exclusion", before) if name.service in entry.fact["services"]]
+    facts = [entry.fact for entry in ledger.facts("exclusion", before) if name[1] in entry.fact["services"]]
     others = {fact["id"] for fact in facts if not concerns(fact, month.asked)}
     stated = statement | {"decisions": [each for each in statement["decisions"] if each.get("of") not in others]}
     found = Audit(f"{statement['statement']} version {statement['version']}", [*differences(stated, computed)])
-    found.trusted = month.agreement.trusted + _trusted(statement, close)
-    found.differences += _backwards(ledger, month)
+    found.trusted = month.agreement.trusted + _trusted(ledger, statement, close, head)
+    found.differences += backwards(ledger, month)
     if close is not None:
-        found.differences += _unsound_close(statement, month, close)
+        found.differences += unsound_close(statement, month, close)
     if signed is not None and statement.get("checkpoint") is not None:
         known, problems = signed.judge(statement["checkpoint"])
         found.differences += [Difference("checkpoint", statement["checkpoint"], each) for each in problems]
@@ -1615,51 +1634,6 @@ def _audit(ledger: Ledger, statement: Json, signed: Signed | None, now: int | No
     if found.differences and close is None and now is None:
         found.hint = "if the month was still running when this was stated, say when with --at"
     return found
-
-
-def _closed(ledger: Ledger, statement: Json, month: Month, close: Entry, closes: Sequence[Entry]) -> Json:
-    """What a closed version must say: its digest, its names from the close entry, what it restates [2.7]."""
-    fact, inputs = close.fact, close.fact["inputs"]
-    earlier = [entry for entry in closes if entry.seq < close.seq]
-    found: Json = {
-        "version": len(earlier) + 1,
-        "status": OneOf(("final", "superseded") if closes[-1] is not close else ("final",)),
-        "digest": fact["digest"],
-        "issued_at": shown(instant(fact["at"]), month.agreement.zone),
-        "partner": {"id": fact["partner"], "name": inputs["partner_name"]},
-        "service": {"id": fact["service"], "name": inputs["service_name"]},
-        "method": method_of(month) | {"software": inputs["software"], "holidays": inputs["holidays"]},
-        "restates": None,
-    }
-    if earlier:
-        last = earlier[-1]
-        before = recompute(ledger, statement, last.seq, last, None)
-        delta = month.agreement.credit(month.availability) - before.agreement.credit(before.availability)
-        restates = {"version": last.fact["version"], "reason": fact["reason"], "by": fact["by"]}
-        found["restates"] = restates | {"credit_delta": format(delta, "f")}
-    return found
-
-
-def _backwards(ledger: Ledger, month: Month) -> Iterator[Difference]:
-    """Check lists of the ledger's own that reach back into the month from before their recording [2.3]."""
-    for entry in ledger.facts("checks", month.asked.before):
-        span = (instant(entry.fact["at"]), entry.recorded_at)
-        own = entry.origin != "imported" and entry.fact["service"] == month.asked.service
-        if own and span[1] - span[0] > COMMIT_DELAY and overlap(span, month.asked.period):
-            at, recorded = (shown(each, month.agreement.zone) for each in span)
-            yield Difference(f"the check list of entry {entry.seq} acts before its recording", at, recorded)
-
-
-def _unsound_close(statement: Json, month: Month, close: Entry) -> Iterator[Difference]:
-    """Whether the close was made of these bytes, and when it might be made [2.7]."""
-    if digest_of(statement) != close.fact["digest"]:
-        yield Difference("digest, of the statement's bytes", close.fact["digest"], digest_of(statement))
-    earliest = month.asked.period[1] + duration(month.agreement.terms["grace"])
-    if close.recorded_at < earliest:
-        zone = month.agreement.zone
-        yield Difference("closed before its end and grace", shown(close.recorded_at, zone), shown(earliest, zone))
-    if month.needs_adjudication:
-        yield Difference("closed while it needs adjudication", statement["status"], "needs_adjudication")
 
 
 def _rests_on_imported(ledger: Ledger, month: Month) -> bool:
@@ -1670,15 +1644,22 @@ def _rests_on_imported(ledger: Ledger, month: Month) -> bool:
     return any(entry.origin == "imported" for entry in terms + lists)
 
 
-def _trusted(statement: Json, close: Entry | None) -> list[str]:
+def _trusted(ledger: Ledger, statement: Json, close: Entry | None, head: str | None) -> list[str]:
     """What the ledger cannot answer."""
-    open_ = ["names, software and holidays: nothing is closed yet"] if close is None else []
-    views = ["claim.status beyond what is on record: a view of the day it was printed"]
-    wording = ["the wording of method.rule, outages.first_failure and rejected.why"]
-    return open_ + views + wording + (["incidents"] if statement.get("incidents") else [])
+    found = ["names, software and holidays: nothing is closed yet"] if close is None else []
+    found.append("claim.status beyond what is on record: a view of the day it was printed")
+    found.append("the wording of method.rule, outages.first_failure and rejected.why")
+    found += ["incidents"] if statement.get("incidents") else []
+    hidden = sum(entry.fact["type"] == "leaf" for entry in ledger.entries)
+    found += (
+        [f"that none of the {hidden} entries of which only the hash is shown speaks for or against it"]
+        if hidden
+        else []
+    )
+    return found + (["ledger.head: that entry is hidden"] if head is None else [])
 
 
-# -- 12. Asking --------------------------------------------------------------------------------------------------------
+# -- C3. Asking --------------------------------------------------------------------------------------------------------
 
 
 def verify(
@@ -1700,17 +1681,19 @@ def verify(
         ledger = read_ledger(export)
     except OSError as error:
         raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
-    except (ValueError, KeyError, TypeError) as error:
+    except MALFORMED as error:
         raise CannotAuditError(f"{statement}, {export}: {error}") from None
     documents = document if isinstance(document, list) else [document]
     if not documents or not all(isinstance(each, dict) for each in documents):
         raise CannotAuditError(f"{statement}: there is no statement in it")
-    signed = None if opened is None else read_signed(ledger, opened)
-    problems = ledger.broken + ([] if signed is None else signed.problems)
+    signed = read_signed(ledger, opened)
+    problems = ledger.broken + signed.problems
     for problem in problems:
         say(f"record: {problem}")
-    said = "no key given: it may have been made anew as a whole" if signed is None else f"{signed.covered} signed for"
-    say(f"{len(ledger.entries)} entries, " + ("" if problems else "the chain holds; ") + said)
+    said = "no key given: it may have been made anew as a whole" if opened is None else f"{signed.covered} signed for"
+    full = sum(entry.fact["type"] != "leaf" for entry in ledger.entries)
+    count = f"{len(ledger.entries)} entries, " + (f"{full} of them shown, " if ledger.part else "")
+    say(count + ("" if problems else "the chain holds; ") + said)
     holds = not problems
     for each in documents:
         found = audit(ledger, each, signed=signed, now=now)

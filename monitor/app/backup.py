@@ -32,7 +32,7 @@ class Backups:
         self._pages = (0, 0)
         self._called_off = False
 
-    def begin(self, to: Path) -> None:
+    def begin(self, to: Path, *, personal: bool = True) -> None:
         """Begin to copy the ledger to `to`; ValueError while another copy is under way, or if `to` is relative."""
         if self._task is not None and not self._task.done():
             msg = "a backup is under way: wait for it"
@@ -41,7 +41,7 @@ class Backups:
             msg = f"{to} is relative to nothing that the daemon knows: name an absolute path"
             raise ValueError(msg)
         self._pages = (0, 0)
-        self._task = asyncio.get_running_loop().create_task(self._made(to), name="backup")
+        self._task = asyncio.get_running_loop().create_task(self._made(to, personal=personal), name="backup")
 
     async def state(self) -> dict[str, Any]:
         """How far it is (`done` of `total` pages) or, when it has ended, its `size_bytes`, why it was `refused`, or the
@@ -62,9 +62,9 @@ class Backups:
         if self._task is not None:
             await asyncio.wait([self._task])
 
-    async def _made(self, to: Path) -> dict[str, Any]:
+    async def _made(self, to: Path, *, personal: bool) -> dict[str, Any]:
         try:
-            size_bytes = await self._run(lambda: back_up(self._database, to, progress=self._moved))
+            size_bytes = await self._run(lambda: back_up(self._database, to, personal=personal, progress=self._moved))
         except BackupError as error:
             return {"refused": str(error)}
         except _CalledOffError:

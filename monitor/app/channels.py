@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from monitor.app.discreet import Confidence, DiscreetChannel, DiscreetLevel
 from monitor.clock import wall_us
 from monitor.config import ChannelSettings, Settings, secret
 from monitor.config.models import ChannelModel, Contact
@@ -16,7 +17,7 @@ from monitor.dispatcher.levels import Standing
 from monitor.dispatcher.tally import Tally
 from monitor.messages import FOR_OPERATORS, FOR_PARTNERS, Kind
 from monitor.messages.compose import compose
-from monitor.notify import Alert, Channel, DeliveryError, Message, Receipt, Secret
+from monitor.notify import Alert, Channel, DeliveryError, Message, Quiet, Receipt, Secret
 from monitor.notify.alertmanager import AlertmanagerLevel
 from monitor.notify.apprise import AppriseChannel
 from monitor.notify.email import EmailChannel
@@ -26,7 +27,6 @@ from monitor.notify.log import LogChannel
 from monitor.notify.webhook import WebhookChannel
 from monitor.storage import Waiting
 from monitor.telemetry.snapshot import ChannelSample, NotificationsSample
-from probes.template import Reference, parse
 
 LOGGED_PER_MINUTE = 600
 
@@ -95,22 +95,21 @@ def open_channels(
     secret: Callable[[str], str],
     now_us: Callable[[], int],
     not_well: Callable[[], str | None],
+    quiet: Callable[[], Sequence[Quiet]] = tuple,
 ) -> Channels:
     """The channels of a configuration, none of which is spoken to yet."""
-
-    def look_up(text: str) -> str:
-        return "".join(secret(p.name) if isinstance(p, Reference) else str(p) for p in parse(text))
-
     posts = {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))}
     levels: dict[str, Standing] = {}
     for channel in settings:
-        level = None if channel.fault else _level(channel, look_up, not_well)
+        told = Confidence(secret)
+        level = None if channel.fault else _level(channel, told.look_up, not_well, quiet)
         if level is not None:
-            levels[channel.id] = level
+            levels[channel.id] = Standing(level=DiscreetLevel(level.level, told), every_us=level.every_us)
             continue
         model = channel.model
         manner = Manner(lang=model.lang, per_minute=model.per_minute, group_us=model.group or 0)
-        posts[channel.id] = Post(channel=_post(channel, book, look_up, now_us), manner=manner)
+        post = DiscreetChannel(_post(channel, book, told.look_up, now_us), told)
+        posts[channel.id] = Post(channel=post, manner=manner)
     return Channels(posts=posts, levels=levels)
 
 
@@ -180,11 +179,22 @@ def _channel_sample(name: str, kinds: tuple[str, ...], tally: Tally, waiting: Wa
     )
 
 
-def _level(channel: ChannelSettings, look_up: Secret, not_well: Callable[[], str | None]) -> Standing | None:
+def _level(
+    channel: ChannelSettings,
+    look_up: Secret,
+    not_well: Callable[[], str | None],
+    quiet: Callable[[], Sequence[Quiet]],
+) -> Standing | None:
     model = channel.model
     if model.alertmanager is not None:
         every_us, urls = model.alertmanager.every, model.alertmanager.urls
-        level = AlertmanagerLevel(urls=urls, every_us=every_us, look_up=look_up, labels=model.alertmanager.labels)
+        level = AlertmanagerLevel(
+            urls=urls,
+            every_us=every_us,
+            look_up=look_up,
+            labels=model.alertmanager.labels,
+            quiet=quiet if model.alertmanager.silences else None,
+        )
         return Standing(level=level, every_us=every_us)
     if model.heartbeat is not None:
         beat = HeartbeatLevel(url=model.heartbeat.url, look_up=look_up, not_well=not_well)

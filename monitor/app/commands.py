@@ -95,7 +95,7 @@ class Commands:
         if not isinstance(path, str) or not path or "\0" in path:
             msg = "a backup needs the path to write to"
             raise ValueError(msg)
-        self._backups.begin(Path(path))
+        self._backups.begin(Path(path), personal=request.get("personal") is not False)
         return {"begun": path}
 
     async def _replaced(self, request: Mapping[str, Any], login: str) -> dict[str, Any]:

@@ -133,7 +133,8 @@ class Daemon(Parts):
         herald = self.detector.herald
         herald.journal.routes, herald.manners, herald.basis = routes(options.channels), options.manners, options.basis
         channels = self._channels()
-        self.dispatcher.posts, self.levels.levels = channels.posts, channels.levels
+        self.dispatcher.use(channels.posts)
+        self.levels.levels = channels.levels
         self.levels.restart()
 
     async def _changing_while_not_up(self, wanted: Options) -> frozenset[str]:

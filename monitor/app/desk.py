@@ -50,7 +50,7 @@ class ApiDesk:
 
         def asked() -> T:
             with self._views.store.snapshot() as frozen:
-                return call(Months(frozen, self._views.options.basis, now_us))
+                return call(self._views.months(now_us, frozen))
 
         answer: T = await self._views.read(asked)
         return answer

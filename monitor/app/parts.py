@@ -42,7 +42,7 @@ from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.retention import expire
-from monitor.notify import Alert
+from monitor.notify import Alert, Quiet
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
 from monitor.scheduler import Scheduled, Scheduler, staggered
@@ -439,6 +439,7 @@ class Parts(ABC):
             secret=self.options.secret,
             now_us=self.clock.now_us,
             not_well=self.not_ready,
+            quiet=self._quiet,
         )
 
     def _notifications(self) -> NotificationsSample:
@@ -447,6 +448,10 @@ class Parts(ABC):
 
     def _alerts(self) -> Sequence[Alert]:
         return () if self.detector.herald is None else self.detector.herald.alerts
+
+    def _quiet(self) -> tuple[Quiet, ...]:
+        """The maintenance in which alerts may be silent, as of the detector's last turn."""
+        return () if self.detector.herald is None else self.detector.herald.quiet
 
     async def _due_months(self) -> list[tuple[Month, str, str]]:
         """The months that may close by themselves: none by a clock in doubt."""

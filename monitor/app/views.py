@@ -26,7 +26,7 @@ from monitor.runner import Plan, Runner
 from monitor.scheduler import OVERRUN, Scheduler
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.rounds import Verification
-from monitor.storage import Committed, StoreError
+from monitor.storage import Committed, Reader, StoreError
 from monitor.storage.writing import SqlStore
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import (
@@ -162,9 +162,9 @@ class Views:
             notifications=self.notifications(),
         )
 
-    def months(self, now_us: int) -> Months:
-        """The ledger as it stands; its entries are read once and carried on."""
-        return Months(self.store, self.options.basis, now_us, self._record.read, self._figures)
+    def months(self, now_us: int, reader: Reader | None = None) -> Months:
+        """The ledger as it stands, or as `reader` is frozen; its entries are read once and carried on."""
+        return Months(reader or self.store, self.options.basis, now_us, self._record.read, self._figures)
 
     def _standings(self, now_us: int) -> tuple[Months, tuple[ServiceStanding, ...]]:
         months = self.months(now_us)

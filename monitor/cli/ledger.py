@@ -13,7 +13,7 @@ from monitor.cli import show
 from monitor.cli.exits import AnswerIsNoError, WrongUseError
 from monitor.cli.place import place_options
 from monitor.cli.progress import progress
-from monitor.cli.reading import basis_of, configured, open_reader, open_store, personal_files
+from monitor.cli.reading import basis_of, beside_files, configured, open_reader, open_store, personal_files
 
 if TYPE_CHECKING:
     from monitor.ledger.verify import Outside
@@ -150,33 +150,37 @@ def kept_outside(checkpoints: tuple[Path, ...], key: str | None) -> Outside:
 @command.command("export", epilog="Example: jaga ledger export backup.jsonl")
 @click.argument("file", type=click.Path(path_type=Path, dir_okay=False), default=_STREAM)
 @click.option("--partner", help="Only what concerns this partner, with the proof that it is part of the whole.")
+@click.option("--everything", is_flag=True, help="Also waiting messages, attachments and personal data: for a move.")
 @place_options
-def export(file: Path, partner: str | None) -> None:
+def export(file: Path, partner: str | None, everything: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """Write the whole ledger as jaga-ledger/1 into FILE ("-", the default: stdout).
 
+    With --everything it holds what stands beside the entries too; give such a file to nobody who may not see that.
     With --partner: the facts of its services and its own in full, the hash of every other entry, and for each the way
     to the root that a checkpoint signs.
     """
+    if everything and partner is not None:
+        raise WrongUseError("--everything is for a move; a partner is given what concerns it")
     if file == _STREAM:
-        said = _export(sys.stdout.buffer, partner)
+        said = _export(sys.stdout.buffer, partner, everything=everything)
         sys.stdout.buffer.flush()
     else:
         # Beside the file first: a reader never sees half of an export.
         partial = file.with_name(f"{file.name}.partial")
         with partial.open("wb") as out:
-            said = _export(out, partner)
+            said = _export(out, partner, everything=everything)
         partial.replace(file)
     click.echo(f"exported {said}", err=True)
 
 
-def _export(out: BinaryIO, partner: str | None) -> str:
+def _export(out: BinaryIO, partner: str | None, *, everything: bool) -> str:
     from monitor.ledger.interchange import export as write
     from monitor.ledger.partial import UnknownPartnerError, export_partial
 
     with open_reader() as reader, progress("exporting") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
         if partner is None:
-            whole = write(reader, out, progress=moved)
+            whole = write(reader, out, beside=beside_files() if everything else None, progress=moved)
             evidence = f"{whole.segments} segments, {whole.runs} runs, {whole.stated} stated spans"
             return f"{whole.entries} entries, {evidence}; head {whole.head.hash}"
         try:
@@ -218,12 +222,16 @@ def _move(source: BinaryIO, *, json_: bool) -> None:
 
     with open_store() as store, progress("moving") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
-        report = move(store, source, now_us=wall_us(), rebuild=rebuild, checks=checks, progress=moved)
+        report = move(
+            store, source, now_us=wall_us(), rebuild=rebuild, beside=beside_files(), checks=checks, progress=moved
+        )
     if json_:
         show.as_json(asdict(report))
         return
     evidence = f"{report.segments} segments, {report.runs} runs, {report.stated} stated spans"
     click.echo(f"moved {report.entries} entries, {evidence}; head {report.head}")
+    if report.messages or report.files:
+        click.echo(f"and {report.messages} waiting messages, {report.files} files beside the ledger")
 
 
 def _import(source: BinaryIO, *, json_: bool) -> None:

@@ -20,6 +20,7 @@ from monitor.core.terms import Agreements
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.storage import Reader, Store, opening
+from monitor.storage.beside import BesideFiles
 from monitor.storage.personal import PersonalFiles
 
 if TYPE_CHECKING:
@@ -39,7 +40,9 @@ def settings() -> Settings:
 def read_settings(where: Place) -> Settings:
     """The configuration of a place. A `--store` replaces its store, relative to where the caller stands."""
     found = require(where).settings
-    return found if where.store is None else replace(found, store=where.store, base=Path.cwd())
+    if where.store is None:
+        return found
+    return replace(found, store=where.store, store_as_written=None, base=Path.cwd())
 
 
 def require(where: Place) -> Loaded:
@@ -82,6 +85,12 @@ def attachments_folder() -> Path:
     """The folder beside which attachments are kept: the store's, or where there is no file the configuration's."""
     file = store_file()
     return store_address()[1] if file is None else file.parent
+
+
+def beside_files() -> BesideFiles:
+    """The attachments and personal data of the verb's store."""
+    url, base = store_address()
+    return opening.beside_files(url, base=base)
 
 
 def sealing_place() -> sealing.Place:

@@ -76,9 +76,14 @@ def command(
     if json_:
         loss = None if done.loss is None else asdict(done.loss)
         aside = None if done.aside is None else str(done.aside)
-        show.as_json({"entries": done.entries, "head": done.head.hash, "given_up": loss, "aside": aside})
+        files = {"files": done.files, "missing": dict(done.missing)}
+        show.as_json({"entries": done.entries, "head": done.head.hash, "given_up": loss, "aside": aside, **files})
         return
     click.echo(f"restored {database}: {counted(done.entries, 'entry', 'entries')}, head {done.head.hash}")
+    if done.files:
+        click.echo(f"put beside it: {counted(done.files, 'file', 'files')}")
+    for name, seq in done.missing.items():
+        click.echo(f"not beside it: {name}, of which entry {seq} speaks", err=True)
     if done.loss is not None:
         click.echo(escape(f"given up: {done.loss}"))
     if done.aside is not None:

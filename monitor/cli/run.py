@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 import click
 
@@ -48,7 +48,9 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
     where = place()
     found = [compact(read_settings(where))]
     scrubber = Scrubber()
-    scrubber.remember(urlsplit(found[0].store).password or "")
+    password = urlsplit(found[0].store).password or ""
+    scrubber.remember(password)
+    scrubber.remember(unquote(password))
     logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level, scrub=scrubber.scrub)
 
     notifier = Notifier.from_environment(os.environ, pid=os.getpid())

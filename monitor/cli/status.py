@@ -66,7 +66,11 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
 
 def _window(window: dict[str, Any]) -> str:
     when = f"maintenance until {window['end']}" if window["running"] else f"maintenance from {window['start']}"
-    return when if window["qualifies"] else f"{when} (does not qualify)"
+    if window["qualifies"]:
+        return when
+    late = [partner for partner in window["rejected"] if partner not in window["notice_by"]]
+    missing = [f"{partner} needs notice by {by}" for partner, by in window["notice_by"].items()]
+    return f"{when} ({'; '.join([f'does not qualify for {partner}' for partner in late] + missing)})"
 
 
 def _month(month: dict[str, Any]) -> str:

@@ -38,7 +38,7 @@ def explain(settings: Settings) -> str:
 def effective(settings: Settings) -> dict[str, Any]:
     """The same as plain data."""
     return {
-        "store": confidential.shown_text(settings.store),
+        "store": confidential.shown_text(settings.store_as_written or settings.store),
         "retention": duration_text(settings.retention_us),
         "location": {"id": settings.location, "controls": [confidential.shown_text(c) for c in settings.controls]},
         "web": _web(settings),

@@ -8,6 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path as File
 from typing import Any
+from urllib.parse import quote
 
 from pydantic import ValidationError
 
@@ -36,7 +37,7 @@ from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
 from monitor.detector.incidents import Opening
-from monitor.detector.routing import Manners
+from monitor.detector.routing import Links, Manners
 from monitor.notify.log import NAME as LOG
 from monitor.runner import budget_us
 from monitor.web.tls import Web
@@ -100,7 +101,8 @@ class _Loader:
             raise ConfigError(self._problems)
         settings = Settings(
             base=self._base,
-            store=root.store,
+            store=self._store(root.store),
+            store_as_written=root.store,
             retention_us=root.retention,
             location=root.location.id,
             controls=self._controls(root.location),
@@ -122,7 +124,7 @@ class _Loader:
                 failures_after_us=root.incidents.failures_after,
                 latency_after_us=root.incidents.latency_after,
             ),
-            manners=_manners(root.messages),
+            manners=_manners(root.messages, root.web.external_url),
             channels=tuple(self._channel(id_, written, root) for id_, written in root.channels.items()),
             provider=root.provider,
             contacts=tuple((id_, partner.contacts) for id_, partner in root.partners.items()),
@@ -157,6 +159,28 @@ class _Loader:
                 self._say(path, str(error))
             except ValueError:
                 pass  # a malformed mark is said by the kind whose text it is
+
+    def _store(self, text: str) -> str:
+        """The ledger's address with its references looked up. What stands within a server's address is taken as it is,
+        whatever letters it has; an address that is one reference is as it must be written.
+        """
+        try:
+            parts = parse_template(text)
+            values = [lookup(p.name, self._environment) if isinstance(p, Reference) else str(p) for p in parts]
+        except SecretError:
+            return text  # said already, as every reference that does not resolve
+        except ValueError as error:
+            self._say(("store",), str(error))
+            return text
+        if len(parts) == 1:
+            (address,) = values
+        else:
+            server = values[0].startswith("postgresql://")
+            pairs = zip(parts, values, strict=True)
+            address = "".join(quote(v, safe="") if server and isinstance(p, Reference) else v for p, v in pairs)
+        if not address.startswith(("sqlite:///", "postgresql://")):
+            self._say(("store",), "what it refers to is no sqlite:///path and no postgresql://…")
+        return address
 
     def _validated(self, data: dict[str, Any]) -> Root | None:
         """The file's models. Checks are judged for themselves, as their keys are the probes'."""
@@ -466,7 +490,7 @@ class _Loader:
                     )
 
 
-def _manners(model: MessagesModel) -> Manners:
+def _manners(model: MessagesModel, page: str | None) -> Manners:
     standard = Manners()
     return Manners(
         recover_after_us=model.recover_after,
@@ -474,6 +498,7 @@ def _manners(model: MessagesModel) -> Manners:
         blind_after_us=model.blind_after,
         before_maintenance_us=model.before_maintenance,
         before_deadline_us=model.before_deadline,
+        links=Links(page=page, runbooks=model.runbooks),
     )
 
 

@@ -11,6 +11,7 @@ from decimal import Decimal
 from email.utils import parseaddr
 from fractions import Fraction
 from typing import Annotated, Any, Literal
+from urllib.parse import urlsplit
 
 from pydantic import (
     AfterValidator,
@@ -31,6 +32,7 @@ from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
 from monitor.core.priority import Served
 from monitor.core.terms import CreditBase, Fee, percent_text
+from monitor.detector.routing import RUNBOOK
 from monitor.locale import Lang
 from monitor.messages import Kind, Severity
 from monitor.runner import parse_control
@@ -48,8 +50,10 @@ _WEEKDAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 
 def _identifier(text: Any) -> str:  # noqa: ANN401 - anything from YAML
     if not isinstance(text, str) or not ID.fullmatch(text):
+        named = repr(text)
+        named = named if len(named) <= MAX_NAME else f"{named[:MAX_NAME]}…"
         raise ValueError(
-            f"{text!r} is no id: 1 to 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit "
+            f"{named} is no id: 1 to 63 of a-z, 0-9, dot, dash and underscore, beginning with a letter or digit "
             "(a display name goes under name:)",
         )
     return text
@@ -116,6 +120,23 @@ def _url(text: str) -> str:
     return text
 
 
+def _page(text: str) -> str:
+    """Without a slash at its end. It is shown to people: no login, no query, nothing that would have to be hidden."""
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.netloc or not text.isprintable() or " " in text:
+        raise ValueError("an address that people open begins with http:// or https://, such as https://jaga.example.id")
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        raise ValueError("messages show this address: it has no login, no ?query and no #fragment")
+    return text.rstrip("/")
+
+
+def _runbooks(text: str) -> str:
+    if RUNBOOK not in text:
+        raise ValueError(f"{RUNBOOK} must stand where the runbook's name goes: https://wiki.example.id/jaga/{RUNBOOK}")
+    _page(text.replace(RUNBOOK, "x").partition("?")[0].partition("#")[0])
+    return text
+
+
 def _clock_text(minutes: int) -> str:
     return f"{minutes // 60:02d}:{minutes % 60:02d}"
 
@@ -172,6 +193,12 @@ Store = Annotated[
 
 Email = Annotated[StrictStr, AfterValidator(_email), _text_pattern("^.+@.+$", "ops@example.id")]
 Url = Annotated[StrictStr, AfterValidator(_url), _text_pattern(r"^(https?://|\$\{)", "https://hooks.example.id/jaga")]
+Page = Annotated[StrictStr, AfterValidator(_page), _text_pattern("^https?://.+$", "https://jaga.example.id")]
+Runbooks = Annotated[
+    StrictStr,
+    AfterValidator(_runbooks),
+    _text_pattern(r"^https?://.*\{runbook\}.*$", "https://wiki.example.id/jaga/{runbook}"),
+]
 Partners = Annotated[
     tuple[Id, ...],
     BeforeValidator(lambda value: (EVERY_PARTNER,) if value == EVERY_PARTNER else value),
@@ -204,6 +231,9 @@ class Web(Model):
         default=None,
         min_length=1,
         description="TLS and basic authentication, in the shape of exporter-toolkit's web configuration file.",
+    )
+    external_url: Page | None = Field(
+        default=None, description="Where people reach the page, for the links in messages; not said: no links to it."
     )
 
 
@@ -412,6 +442,9 @@ class AlertmanagerModel(Model):
     urls: tuple[Url, ...] = Field(min_length=1, description="Every peer of the cluster.")
     every: Duration = Field(default=45 * SECOND_US, description="Between 30s and 60s.")
     labels: dict[StrictStr, StrictStr] = Field(default={}, description="Labels added to each alert.")
+    silences: StrictBool = Field(
+        default=False, description="Silence alerts about a service in maintenance that qualifies for every partner."
+    )
 
 
 class HeartbeatModel(Model):
@@ -459,6 +492,10 @@ class MessagesModel(Model):
     )
     blind_after: Duration = Field(default=5 * 60 * SECOND_US, description="Without evidence for so long: blind.")
     before_maintenance: Duration = Field(default=DAY_US, description="When partners are reminded of a window.")
+    runbooks: Runbooks | None = Field(
+        default=None,
+        description="Where docs/runbooks are read, for the links in messages: {runbook} stands for the page's name.",
+    )
     before_deadline: Duration = Field(default=7 * DAY_US, description="When partners are reminded of a claim.")
 
 

@@ -6,6 +6,8 @@ import difflib
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
+from monitor.telemetry.escaping import escape
+
 Path = tuple[str | int, ...]
 
 
@@ -22,7 +24,7 @@ class Problem:
     def __str__(self) -> str:
         """`jaga.yaml:5:5: services.portal.intervall: unknown key, did you mean "interval"?`."""
         where = f"{path_text(self.path)}: " if self.path else ""
-        return f"{self.file}:{self.line}:{self.column}: {where}{self.message}"
+        return f"{self.file}:{self.line}:{self.column}: {escape(where)}{escape(self.message)}"
 
 
 class ConfigError(Exception):

@@ -76,7 +76,7 @@ class Settings:
     """The whole configuration. `base` is the folder of its file, which relative paths start from."""
 
     base: Path
-    store: str = field(repr=False)  # may hold a literal password
+    store: str = field(repr=False)  # may hold a password
     retention_us: int = 400 * DAY_US
     location: str
     controls: tuple[str, ...]
@@ -95,6 +95,7 @@ class Settings:
     origin: str | None = None
     web_file: str | None = None
     web: Web = field(default_factory=Web, repr=False)
+    store_as_written: str | None = field(default=None, repr=False)  # with its references, for showing
 
     def agreements(self) -> Agreements:
         """Who owes what to whom, as configured."""

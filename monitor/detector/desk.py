@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from monitor.core.fact import Claim, Close, Fact, Maintenance, MaintenanceCancelled, MaintenanceFinished, Outage
-from monitor.core.incident import Phase, State
+from monitor.core.incident import Phase, State, Step, step
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
+from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.detector.journal import Episode, Journal
 from monitor.detector.routing import Manners
 from monitor.detector.telling import Telling, covered
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
-from monitor.messages import Kind, Severity
-from monitor.notify import Alert
+from monitor.messages import Kind, severity_of
+from monitor.notify import Alert, Quiet
+
+QUIET_AHEAD_US = 2 * MINUTE_US
+"""A window is known so long ahead to those who silence alerts: more than the longest time between two statements."""
 
 UNSTABLE_AT = 3
 """So many outages that come back before a recovery was told are told as one: the service is unstable."""
@@ -61,7 +65,7 @@ class Desk:
         state, kind = self.incidents.states.get(fact.id), _CORRESPONDENCE.get(fact.event)
         if state is None or kind is None:
             return
-        fields = {**self.telling.incident(state, None), "note": fact.note, "missing": list(fact.missing)}
+        fields = {**self.telling.incident(state), "note": fact.note, "missing": list(fact.missing)}
         fields |= {"zone": self.telling.zone_of(state.service), "service": state.service, "summary": state.summary}
         for partner in state.partners if fact.partner is None else (fact.partner,):
             self._to(partner, kind, f"{kind.value}-{fact.at_us}", fields, fact.id, (state.service,))
@@ -81,13 +85,11 @@ class Desk:
         window = self.counter.book.windows.get(id_)
         if window is None:
             return
-        agreements = self.counter.agreements
-        partners = covered(window, agreements.pairs())
+        partners = covered(window, self.counter.agreements.pairs())
         about = f"window/{window.fact.extends or id_}"
         fields = self.telling.window(window)
         for partner in [None, *partners]:
-            named = {} if partner is None else {"partner_name": agreements.partner_name(partner)}
-            self._to(partner, kind, f"{id_}/{kind.value}", {**fields, **named}, about, window.fact.services)
+            self._to(partner, kind, f"{id_}/{kind.value}", fields, about, window.fact.services)
 
     def _closed(self, fact: Close) -> None:
         fields, credit, deadline_us = self.telling.statement(fact)
@@ -159,7 +161,7 @@ class Desk:
         fields = {
             **self.telling.trouble(service, since_us),
             **self.telling.evidence(service, None),
-            **self.telling.incident(state, fact),
+            **self.telling.incident(self._state(fact.id)),
             "summary": fact.summary or fact.note or (state.summary if state else None),
         }
         self._service(kind, f"{kind.value}-{fact.at_us}", fields, fact.id, service)
@@ -198,7 +200,7 @@ class Desk:
             **self.telling.trouble(service, episode.since_us, ended_us),
             **self.telling.excluded(service, episode.since_us, ended_us),
             **self.telling.effects(service),
-            **self.telling.incident(self.incidents.of_outage(episode.outage), None),
+            **self.telling.incident(self._of_outage(episode.outage)),
             "outage": episode.outage,
         }
         self._service(Kind.RECOVERED, "recovered", fields, episode.outage, service)
@@ -298,7 +300,7 @@ class Desk:
             **self.telling.trouble(service, episode.since_us),
             **self.telling.evidence(service, peak),
             **self.telling.effects(service),
-            **self.telling.incident(self.incidents.of_outage(episode.outage), self._opened(episode.outage)),
+            **self.telling.incident(self._of_outage(episode.outage)),
             "outage": episode.outage,
         }
 
@@ -319,24 +321,65 @@ class Desk:
         about: str,
         services: Iterable[str],
     ) -> None:
+        if partner is None:
+            service, incident = fields.get("service"), fields.get("incident")
+            fields = {**fields, "links": self.manners.links.of(kind, service=service, incident=incident)}
+        else:
+            fields = {"partner_name": self.counter.agreements.partner_name(partner), **fields}
         self.journal.tell(kind, name, fields, about=about, services=services, partner=partner, at_us=self.at_us)
 
-    def _opened(self, outage: str) -> Incident | None:
-        """The incident that this very turn opens for an outage."""
-        return next((f for f in self.found if isinstance(f, Incident) and f.outage == outage), None)
+    def _state(self, id_: str) -> State | None:
+        """An incident as it becomes in this very turn."""
+        state = self.incidents.states.get(id_)
+        for fact in self.found:
+            if isinstance(fact, Incident) and fact.id == id_:
+                found = step(state, fact)
+                state = found.state if isinstance(found, Step) else state
+        return state
+
+    def _of_outage(self, outage: str) -> State | None:
+        """The incident that an outage belongs to, or comes to belong to in this very turn."""
+        for fact in self.found:
+            if isinstance(fact, Incident) and fact.outage == outage:
+                return self._state(fact.id)
+        return self.incidents.of_outage(outage)
 
     def active(self) -> Iterable[Alert]:
         """What is wrong now, as a level."""
         for service, episode in self.journal.episodes.items():
             if episode.told_us is not None and (episode.ended_us is None or episode.unstable):
-                yield _alert("JagaServiceDown", Severity.PAGE, episode.since_us, service, outage=episode.outage)
+                yield self._alert("JagaServiceDown", Kind.DOWN, episode.since_us, service, {"outage": episode.outage})
         for state in self.incidents.states.values():
             if _degraded_now(state):
-                yield _alert("JagaServiceDegraded", Severity.TICKET, state.found_us, state.service, incident=state.id)
+                yield self._alert(
+                    "JagaServiceDegraded", Kind.DEGRADED, state.found_us, state.service, {"incident": state.id}
+                )
         if self.journal.blind_us is not None:
-            yield _alert("JagaMonitoringBlind", Severity.PAGE, self.journal.blind_us, None)
+            yield self._alert("JagaMonitoringBlind", Kind.BLIND, self.journal.blind_us, None, {})
+
+    def _alert(self, name: str, kind: Kind, since_us: int, service: str | None, about: Mapping[str, str]) -> Alert:
+        """Labels are what stays the same while it is wrong; what tells one time from another is an annotation."""
+        labels = {"alertname": name, "severity": severity_of(kind).value}
+        if service is not None:
+            labels["sla_service"] = service
+        summary = _SUMMARIES[kind] if service is None else f"{service} {_SUMMARIES[kind]}"
+        links = self.manners.links
+        page = links.at(service=service, incident=about.get("incident"))
+        known = {"summary": summary, "page_url": page, "runbook_url": links.runbook(kind), **about}
+        annotations = {name: text for name, text in known.items() if text is not None}
+        return Alert(labels=labels, since_us=since_us, annotations=annotations)
+
+    def quiet(self) -> Iterable[Quiet]:
+        """The maintenance that runs or is about to, of every service it qualifies for with all partners."""
+        windows = self.counter.book.windows.values()
+        near = [w for w in windows if w.fact.start_us - QUIET_AHEAD_US <= self.at_us < w.ends_us]
+        for service in sorted({service for window in near for service in window.fact.services}):
+            for span in self.counter.maintenance(service):
+                if span.start_us - QUIET_AHEAD_US <= self.at_us < span.end_us:
+                    yield Quiet(service=service, start_us=span.start_us, end_us=span.end_us)
 
 
+_SUMMARIES = {Kind.DOWN: "is down", Kind.DEGRADED: "is degraded", Kind.BLIND: "monitoring is blind"}
 _CORRESPONDENCE = {
     IncidentEvent.ASKED: Kind.QUESTION,
     IncidentEvent.PLAN: Kind.PLAN,
@@ -352,13 +395,3 @@ _DEGRADED = {
 def _degraded_now(state: State) -> bool:
     known = state.cause in {Cause.FAILURES, Cause.LATENCY}
     return known and state.phase is not Phase.CLOSED and state.well_since_us is None
-
-
-def _alert(name: str, severity: Severity, since_us: int, service: str | None, **annotations: str) -> Alert:
-    """Labels are what stays the same for as long as it is wrong; what tells one time from another is an annotation."""
-    labels = {"alertname": name, "severity": severity.value}
-    if service is not None:
-        labels["sla_service"] = service
-    summary = {"JagaServiceDown": "is down", "JagaServiceDegraded": "is degraded"}.get(name, "monitoring is blind")
-    said = f"{service} {summary}" if service is not None else summary
-    return Alert(labels=labels, since_us=since_us, annotations={"summary": said, **annotations})

@@ -21,7 +21,7 @@ from monitor.detector.telling import Telling
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import Counter, IncidentBook
 from monitor.ledger.record import Basis, RecordKeeper
-from monitor.notify import Alert
+from monitor.notify import Alert, Quiet
 from monitor.storage import OutboxRow, Reader
 
 MARK = "messages/herald"
@@ -29,12 +29,15 @@ MARK = "messages/herald"
 
 @dataclass(slots=True)
 class Herald:
-    """The messages of a ledger. `turn` answers what is to be queued; `alerts` is what is wrong as of the last turn."""
+    """The messages of a ledger. `turn` answers what is to be queued; `alerts` is what is wrong as of the last turn,
+    `quiet` the maintenance in which alerts may be silent.
+    """
 
     basis: Basis
     journal: Journal = field(default_factory=Journal)
     manners: Manners = field(default_factory=Manners)
     alerts: tuple[Alert, ...] = ()
+    quiet: tuple[Quiet, ...] = ()
     record: RecordKeeper = field(default_factory=RecordKeeper)
     _news: list[Entry] = field(default_factory=list)
 
@@ -75,7 +78,7 @@ class Herald:
         for fact in found:
             desk.found_fact(fact)
         desk.time()
-        self.alerts = tuple(desk.active())
+        self.alerts, self.quiet = tuple(desk.active()), tuple(desk.quiet())
         rows, changed = journal.rows, journal.changed or bool(journal.rows)
         journal.rows, journal.changed = [], False
         return rows, {MARK: journal.document()} if changed else {}

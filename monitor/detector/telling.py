@@ -12,7 +12,6 @@ from monitor.core.calendar import Month
 from monitor.core.exclusion import Window
 from monitor.core.fact import Close
 from monitor.core.incident import State
-from monitor.core.incident_fact import Incident
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import Figures
 from monitor.core.run import Outcome
@@ -100,12 +99,10 @@ class Telling:
         found = standings(self.months, (service,))
         return {"effects": [_effect(figures) for standing in found for figures in standing.current]}
 
-    def incident(self, state: State | None, opened: Incident | None) -> dict[str, Any]:
+    def incident(self, state: State | None) -> dict[str, Any]:
         """The incident of it, with its deadlines as far as its clocks run."""
         if state is None:
-            if opened is None or opened.priority is None:
-                return {}
-            return {"incident": opened.id, "priority": opened.priority.value}
+            return {}
         zone = self.zone_of(state.service)
         due = {
             f"{reading.clock.value}_due": self.instant(reading.due_us, zone)

@@ -110,6 +110,14 @@ class Dispatcher:
         serving, self._serving = list(self._serving.values()), {}
         return sum(await asyncio.gather(*serving))
 
+    def use(self, posts: Mapping[str, Post]) -> None:
+        """Send over other posts from now on. Nothing rests any more: whoever changed an address, a password or the file
+        behind it expects what waits to be tried now.
+        """
+        self.posts = posts
+        self._channels.clear()
+        self._messages.clear()
+
     async def _begin(self) -> None:
         for name, task in list(self._serving.items()):
             if task.done():

@@ -6,8 +6,8 @@ from __future__ import annotations
 
 import base64
 import binascii
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from monitor.core.chain import digest
@@ -15,9 +15,12 @@ from monitor.core.instant import HOUR_US, format_instant_us
 from monitor.core.run import Origin, Run
 from monitor.core.segment import Arrived, Segment, SegmentKey, read_runs, write_segment
 from monitor.core.wire import COUNT, ID, INSTANT, INTEGER, TEXT, FactError, Form, write_run
-from monitor.storage import SealedSegment, StoredRun
+from monitor.storage import OutboxRow, SealedSegment, StoredRun
 
 SEGMENT, MARK, END = "segment", "mark", "end"
+MESSAGE, FILE = "message", "file"
+FILE_PART = 4 * 2**20
+"""How much of a file stands in one line."""
 
 
 def write_sealed(sealed: SealedSegment) -> dict[str, Any]:
@@ -111,9 +114,69 @@ def read_row(run: Run, stored: object) -> StoredRun:
     return StoredRun(arrived=held, recorded_at_us=recorded_at_us, contents=contents)
 
 
+def read_recorded(stored: object) -> int:
+    """When a stated span had been taken in; FactError."""
+    if not isinstance(stored, dict) or list(stored) != ["recorded_at"]:
+        raise FactError('"stored" of a stated span is its "recorded_at"')
+    at_us: int = _field(dict(stored), "recorded_at", INSTANT)
+    return at_us
+
+
 def as_imported(run: Run) -> Run:
     """The run as a plain import takes it: what its line says, and no more."""
     return replace(run, origin=Origin.IMPORTED, slot_us=None, tainted=False, steps=())
+
+
+def write_message(row: OutboxRow) -> dict[str, Any]:
+    """The line of a message that waits."""
+    named = {"key": row.key, "channel": row.channel, "kind": row.kind, "at": format_instant_us(row.at_us)}
+    return {"type": MESSAGE, **named, "payload": dict(row.payload)}
+
+
+def read_message(written: Mapping[str, Any]) -> OutboxRow:
+    """The message of a line; FactError."""
+    values = dict(written)
+    values.pop("type", None)
+    read = {name: _field(values, name, form) for name, form in (("key", TEXT), ("channel", TEXT), ("kind", TEXT))}
+    at_us, payload = _field(values, "at", INSTANT), values.pop("payload", None)
+    if not isinstance(payload, dict) or values:
+        raise FactError('a message has "key", "channel", "kind", "at" and "payload", an object, and nothing else')
+    return OutboxRow(**read, payload=payload, at_us=at_us)
+
+
+def write_file(name: str, data: bytes) -> Iterator[dict[str, Any]]:
+    """The lines of a file beside the ledger, a part each."""
+    parts = [data[first : first + FILE_PART] for first in range(0, max(1, len(data)), FILE_PART)]
+    for number, part in enumerate(parts, 1):
+        place = {"name": name, "part": number, "parts": len(parts)}
+        yield {"type": FILE, **place, "data": base64.b64encode(part).decode()}
+
+
+@dataclass(slots=True)
+class Parts:
+    """Files as their parts come."""
+
+    name: str = ""
+    parts: list[bytes] = field(default_factory=list)
+
+    def take(self, written: Mapping[str, Any]) -> tuple[str, bytes] | None:
+        """The next line; the file where it was the last of its parts. FactError where it does not follow."""
+        values = dict(written)
+        values.pop("type", None)
+        name, part, of = (
+            _field(values, key, form) for key, form in (("name", TEXT), ("part", COUNT), ("parts", COUNT))
+        )
+        data = _bytes(values, "data")
+        if part == 1 and not self.parts:
+            self.name = name
+        if (name, part) != (self.name, len(self.parts) + 1) or not part <= of:
+            msg = f"is part {part} of {of} of {name[:100]}, which does not follow what stands before it"
+            raise FactError(msg)
+        self.parts.append(data)
+        if part < of:
+            return None
+        whole, self.parts = b"".join(self.parts), []
+        return name, whole
 
 
 def _content(written: object) -> tuple[str, int | None, str, int, str]:

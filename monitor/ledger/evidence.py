@@ -12,14 +12,38 @@ from dataclasses import dataclass, field
 from monitor.core.check import CheckList
 from monitor.core.evidence import extend, merged, outcome_spans, run_item
 from monitor.core.exclusion import Book
-from monitor.core.fact import Annulment, ChecksAdopted, Reversal
+from monitor.core.fact import (
+    Adjudication,
+    Annulment,
+    ChecksAdopted,
+    Exclusion,
+    Maintenance,
+    MaintenanceCancelled,
+    MaintenanceFinished,
+    Notice,
+    Reversal,
+)
 from monitor.core.instant import HOUR_US
-from monitor.core.run import OutcomeSpan, Run, SourceKey, StatedSpan
+from monitor.core.run import Origin, OutcomeSpan, Run, SourceKey, StatedSpan
 from monitor.core.segment import Piece
 from monitor.core.span import Span
 from monitor.storage import Committed, Reader, SpanChange, Store
 
 ALWAYS = Span(-(2**53), 2**53)
+_READ = tuple(
+    fact.TYPE
+    for fact in (
+        Adjudication,
+        Annulment,
+        ChecksAdopted,
+        Exclusion,
+        Maintenance,
+        MaintenanceCancelled,
+        MaintenanceFinished,
+        Notice,
+        Reversal,
+    )
+)
 
 
 def check_lists(book_or_entries: Iterable[object]) -> dict[str, list[CheckList]]:
@@ -67,16 +91,22 @@ class Evidence:
     _by_service: dict[str, set[SourceKey]] = field(init=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        """Read the decisions and check lists that stand."""
-        entries = list(self.store.entries())
-        self._book = Book.of(entries)
+        """Read the decisions and check lists that stand: a few of a record that is mostly seals and checkpoints."""
+        with self.store.snapshot() as frozen:
+            entries, first_own = list(frozen.entries(types=_READ)), frozen.first_own_entry()
+        self._book = Book.of(
+            entry
+            for entry in entries
+            if entry.origin is not Origin.IMPORTED or first_own is None or entry.seq < first_own
+        )
+        self._book.first_own_seq = first_own
         self.lists = check_lists(entry.fact for entry in entries)
         for source in self.store.sources():
             self._by_service.setdefault(source.service, set()).add(source)
 
     @property
     def book(self) -> Book:
-        """All decisions, folded."""
+        """All decisions on time, folded; claims are none."""
         return self._book
 
     def forget(self) -> None:

@@ -28,7 +28,17 @@ from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import SegmentError, read_runs
 from monitor.core.terms import TermsError
 from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
-from monitor.ledger.carried import END, MARK, SEGMENT, as_imported, read_row, read_sealed
+from monitor.ledger.carried import (
+    END,
+    FILE,
+    MARK,
+    MESSAGE,
+    SEGMENT,
+    as_imported,
+    read_recorded,
+    read_row,
+    read_sealed,
+)
 from monitor.ledger.lines import MAX_LINE_BYTES, LineError, parse_line
 from monitor.storage import Reader, SealedSegment, StoredRun
 
@@ -66,13 +76,15 @@ class ImportRefusedError(ValueError):
 class Item:
     """A line's content: a fact, a run, a stated span or a segment; what `counts` not is kept for dispute alone.
 
-    `place` is where a fact stood in its ledger, `stored` how a run stood in its store.
+    `place` is where a fact stood in its ledger, `stored` how a run stood in its store, `recorded_at_us` when a stated
+    span was taken into it.
     """
 
     content: Fact | Run | StatedSpan | SealedSegment
     counts: bool = True
     place: Mapping[str, Any] | None = None
     stored: StoredRun | None = None
+    recorded_at_us: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,9 +180,10 @@ def read_item(written: dict[str, Any]) -> Item:
         if not isinstance(counts, bool):
             msg = '"counts" is neither true nor false; false marks evidence that is kept for dispute alone'
             raise FactError(msg)
-        stored = written.pop("stored", None) if kind == "run" else None
+        stored = written.pop("stored", None)
         if kind == "spans":
-            return Item(content=read_spans(written), counts=counts)
+            recorded_at_us = None if stored is None else read_recorded(stored)
+            return Item(content=read_spans(written), counts=counts, recorded_at_us=recorded_at_us)
         run = read_run(written, origin=Origin.IMPORTED)
         return Item(content=run, counts=counts, stored=None if stored is None else read_row(run, stored))
     if kind == SEGMENT:
@@ -287,7 +300,7 @@ class Incoming:
         if not self._header:
             self._header = True  # told once
             self._problem(number, f"comes before the header; the first line is {_shown(HEADER)}")
-        if written.get("type") in [MARK, END]:
+        if written.get("type") in [MARK, MESSAGE, FILE, END]:
             return  # of the store it comes from: for a move alone
         item = read_item(written)
         if isinstance(item.content, SealedSegment):

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import io
 import shutil
+import sys
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -24,11 +25,12 @@ import orjson
 
 from monitor.core import fact as facts
 from monitor.core.entry import Entry, Head
+from monitor.core.instant import format_instant_us
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import hour_of
 from monitor.core.span import Span
 from monitor.core.wire import write_fact, write_place, write_spans
-from monitor.ledger.carried import END, MARK, SEGMENT, write_row, write_sealed
+from monitor.ledger.carried import END, MARK, SEGMENT, write_file, write_message, write_row, write_sealed
 from monitor.ledger.incoming import (
     HEADER,
     ImportRefusedError,
@@ -42,6 +44,7 @@ from monitor.ledger.incoming import (
 )
 from monitor.ledger.lines import parse_line
 from monitor.storage import Committed, Reader, SealedSegment, Store, StoredRun, Unit
+from monitor.storage.beside import BesideFiles
 
 # The mark that stands while imported evidence may be there without its derived spans. Whoever opens a ledger that holds
 # it rebuilds all of them first.
@@ -91,8 +94,11 @@ class ImportReport:
     head: Head = field(default_factory=Head)
 
 
-def export(reader: Reader, out: BinaryIO, *, progress: Progress | None = None) -> ExportReport:
-    """Write the whole ledger as it stands at one moment; the same ledger gives the same bytes.
+def export(
+    reader: Reader, out: BinaryIO, *, beside: BesideFiles | None = None, progress: Progress | None = None
+) -> ExportReport:
+    """Write the whole ledger as it stands at one moment; the same ledger gives the same bytes. With `beside` also what
+    only a move needs and a partner must not see: messages that wait, attachments and personal data.
 
     Two ledgers that took in the same file differ in what is not hashed: `entry.recorded_at`, and `stored` of runs.
     """
@@ -109,6 +115,7 @@ def export(reader: Reader, out: BinaryIO, *, progress: Progress | None = None) -
         for name, value in frozen.marks().items():
             if name != UNFINISHED_IMPORT:
                 write_line(out, {"type": MARK, "name": name, "value": value.decode()})
+        more = 0 if beside is None else _write_more(frozen, out, beside)
         end = {
             "type": END,
             "entries": head.seq,
@@ -117,7 +124,7 @@ def export(reader: Reader, out: BinaryIO, *, progress: Progress | None = None) -
             "rows": runs + stated + disputed,
             "arrival": frozen.last_arrival(),
         }
-        write_line(out, end)
+        write_line(out, end if beside is None else end | {"more": more})
     return ExportReport(
         entries=head.seq,
         runs=runs + sealed.runs,
@@ -147,6 +154,20 @@ class Through:
         """Whether a row's run is in a segment."""
         run = held.arrived.run
         return held.arrived.arrival <= self.hours.get((run.service, hour_of(run.start_us)), 0)
+
+
+def _write_more(reader: Reader, out: BinaryIO, beside: BesideFiles) -> int:
+    """The lines that a move alone reads; how many."""
+    written = 0
+    for row in reader.outbox(sys.maxsize):
+        write_line(out, write_message(row))
+        written += 1
+    for name in beside.names():
+        data = beside.read(name)
+        for line in () if data is None else write_file(name, data):
+            write_line(out, line)
+            written += 1
+    return written
 
 
 def _write_segments(reader: Reader, out: BinaryIO) -> Through:
@@ -179,8 +200,9 @@ def _write_evidence(reader: Reader, out: BinaryIO, sealed: Through, *, disputed:
             if whole or not sealed.holds(held):
                 write_line(out, write_row(held) | mark)
                 runs += 1
-        for span in reader.stated(source, ALWAYS, disputed=disputed):
-            write_line(out, write_spans(span) | mark)
+        for span, recorded_at_us in reader.stated_rows(source, disputed=disputed):
+            stored = {"stored": {"recorded_at": format_instant_us(recorded_at_us)}}
+            write_line(out, write_spans(span) | stored | mark)
             stated += 1
     return runs, stated
 

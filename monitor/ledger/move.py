@@ -18,25 +18,30 @@ from monitor.core.fact import Sealed
 from monitor.core.run import Origin, Run, StatedSpan
 from monitor.core.segment import Segment, root_of
 from monitor.core.wire import FactError, read_place
-from monitor.ledger.carried import END, MARK
+from monitor.ledger.carried import END, FILE, MARK, MESSAGE, Parts, read_message
 from monitor.ledger.incoming import HEADER, ImportRefusedError, Problem, numbered, read_item
 from monitor.ledger.interchange import UNFINISHED_IMPORT, Progress, Rebuild, twice
 from monitor.ledger.lines import LineError, parse_line
 from monitor.ledger.verify import verify
 from monitor.storage import Mover, Reader, SealedSegment, Store, Unit
+from monitor.storage.beside import BesideError, BesideFiles
 
 TELL_EVERY = 2000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class MoveReport:
-    """What was moved. `runs` are those in segments and those that are rows; some are both."""
+    """What was moved. `runs` are those in segments and those that are rows; some are both. `messages` wait to be
+    delivered, `files` stand beside the ledger.
+    """
 
     entries: int
     segments: int
     runs: int
     stated: int
     head: str
+    messages: int = 0
+    files: int = 0
 
 
 def move(
@@ -45,17 +50,19 @@ def move(
     *,
     now_us: int,
     rebuild: Rebuild,
+    beside: BesideFiles | None = None,
     checks: Checks | None = None,
     progress: Progress | None = None,
 ) -> MoveReport:
     """Fill an empty store from an export. StoreError where it is not empty; ImportRefusedError, naming the line, where
-    the file is not whole or does not hold together. `checks` verify the signatures of its checkpoints.
+    the file is not whole or does not hold together. `checks` verify the signatures of its checkpoints, `beside` is
+    where attachments and personal data go: what a refused move put there is named by its digest and does no harm.
     """
     with twice(source) as file:
         size = file.seek(0, io.SEEK_END)
         file.seek(0)
         with store.moving(now_us) as mover:
-            moving = _Move(mover)
+            moving = _Move(mover, beside)
             done = 0
             for number, line in numbered(file):
                 moving.take(number, line)
@@ -78,17 +85,22 @@ def _verify(reader: Reader, checks: Checks | None, line: int) -> None:
         raise ImportRefusedError(told, more=found.more)
 
 
+_COUNTED = ("segments", "rows", "runs", "stated", "messages", "files", "more")
+
+
 @dataclass(slots=True)
 class _Move:
     """What a move has seen so far."""
 
     mover: Mover
+    beside: BesideFiles | None = None
     line: int = 0
+    _parts: Parts = field(default_factory=Parts)
     _seq: int = 0
     _hash: str = GENESIS
     _sealed: dict[int, tuple[int, Sealed]] = field(default_factory=dict)
     _segments: dict[int, list[Segment]] = field(default_factory=dict)
-    _counts: dict[str, int] = field(default_factory=lambda: {"segments": 0, "rows": 0, "runs": 0, "stated": 0})
+    _counts: dict[str, int] = field(default_factory=lambda: dict.fromkeys(_COUNTED, 0))
     _end: Mapping[str, Any] | None = None
 
     def take(self, number: int, line: bytes) -> None:
@@ -117,6 +129,8 @@ class _Move:
             runs=counts["runs"],
             stated=counts["stated"],
             head=self._hash,
+            messages=counts["messages"],
+            files=counts["files"],
         )
 
     def _take(self, written: dict[str, Any]) -> None:
@@ -131,6 +145,11 @@ class _Move:
             self._end = written
         elif kind == MARK:
             self.mover.mark(str(written.get("name")), str(written.get("value")).encode())
+        elif kind == MESSAGE:
+            self.mover.message(read_message(written))
+            self._count("messages", "more")
+        elif kind == FILE:
+            self._take_file(written)
         elif "entry" in written:
             self._take_entry(written)
         else:
@@ -176,7 +195,7 @@ class _Move:
             self.mover.run(item.stored, disputed=not item.counts)
             self._count("rows", "runs")
         elif isinstance(content, StatedSpan):
-            self.mover.stated(content, disputed=not item.counts)
+            self.mover.stated(content, disputed=not item.counts, recorded_at_us=item.recorded_at_us)
             self._count("rows", "stated")
         else:
             raise FactError("is a decision without its place in the chain: this is no whole export")
@@ -192,6 +211,19 @@ class _Move:
         self._count("segments")
         self._counts["runs"] += sealed.segment.runs
 
+    def _take_file(self, written: dict[str, Any]) -> None:
+        self._count("more")
+        whole = self._parts.take(written)
+        if whole is None:
+            return
+        if self.beside is None:
+            raise FactError("is a file beside the ledger, and there is no place for it here")
+        try:
+            self.beside.put(*whole)
+        except BesideError as error:
+            raise FactError(str(error)) from error
+        self._count("files")
+
     def _count(self, *names: str) -> None:
         for name in names:
             self._counts[name] += 1
@@ -205,9 +237,10 @@ class _Move:
             if len(segments) != fact.segments or root_of(segments) != fact.root:
                 self.line = line
                 raise FactError("seals other segments than those in the file: one was changed, or is missing")
-        said = {name: end.get(name) for name in ("entries", "head", "segments", "rows")}
+        said = {name: end.get(name, 0) for name in ("entries", "head", "segments", "rows", "more")}
         counts = self._counts
         found = {"entries": self._seq, "head": self._hash, "segments": counts["segments"], "rows": counts["rows"]}
+        found["more"] = counts["more"]
         if said != found:
             wrong = ", ".join(f"{name} {found[name]}, not {said[name]}" for name in found if found[name] != said[name])
             msg = f"the file holds {wrong}: lines are missing"

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from monitor.core import fact as facts
 from monitor.core.agreement import adopted
 from monitor.core.entry import Entry
 from monitor.core.fact import Fact
 from monitor.core.merkle import Tree, leaf_hash
+from monitor.core.run import Origin
 from monitor.core.segment import Segment
 from monitor.core.terms import Agreements
 from monitor.core.wire import write_spans
@@ -61,7 +62,7 @@ def export_partial(
         root = "sha256:" + tree.root().hex()
         write_line(out, HEADER)
         about = {"partner": partner, "services": sorted(scope.services), "entries": len(entries), "root": root}
-        write_line(out, {"type": PARTIAL, **about})
+        write_line(out, {"type": PARTIAL, **about, "hidden": scope.hidden(entries, configured)})
         shown = 0
         for entry in entries:
             shown += _write_entry(out, entry, tree, whole=scope.holds(entry.fact))
@@ -113,6 +114,24 @@ class Scope:
         if not named:
             return partner is not None or isinstance(fact, _OF_THE_RECORD)
         return not self.services.isdisjoint(named)
+
+    def hidden(self, entries: Iterable[Entry], configured: Agreements) -> dict[str, Any]:
+        """What entries that are not shown mean for what is shown, without which a month could not be recomputed: where
+        the ledger's own entries begin (imports count only before), which of those who agreed to a ruling are partners
+        (they bind themselves alone), and which windows others were told of (an imported one without any notice counts
+        by itself).
+        """
+        told = list(entries)
+        partners = {subscription.partner for subscription in adopted([e.fact for e in told], configured).subscriptions}
+        shown = [entry.fact for entry in told if self.holds(entry.fact)]
+        agreed = {fact.agreed_by for fact in shown if isinstance(fact, facts.Adjudication)}
+        noticed = {e.fact.maintenance for e in told if isinstance(e.fact, facts.Notice) and not self.holds(e.fact)}
+        windows = {fact.id for fact in shown if isinstance(fact, facts.Maintenance)}
+        return {
+            "first_own": next((entry.seq for entry in told if entry.origin is not Origin.IMPORTED), None),
+            "partners": sorted(partners & agreed - {self.partner}),
+            "noticed": sorted(noticed & windows),
+        }
 
 
 # What names neither partner nor service and is shown to everybody. All else is shown to nobody: it may be about anyone.

@@ -88,7 +88,8 @@ def read_record(reader: Reader, configured: Agreements, *, before_seq: int | Non
 
 class RecordKeeper:
     """The record of one ledger, carried on from reading to reading: entries are only ever appended, so only new ones
-    are read, and the record is folded anew only when there are some. May be asked from several threads.
+    are read, and the record is folded anew only when there are some. May be asked from several threads, and by readers
+    that are frozen at an earlier state than others: each gets the record of its own.
     """
 
     def __init__(self) -> None:
@@ -101,6 +102,8 @@ class RecordKeeper:
         """The record as it stands, as `read_record` gives it."""
         with self._one_at_a_time:
             fresh = list(reader.entries(after=self._entries[-1].seq if self._entries else 0))
+            if not fresh and self._entries and (head := reader.head()).seq < self._entries[-1].seq:
+                return record_of([entry for entry in self._entries if entry.seq <= head.seq], configured)
             if self._record is None or fresh or configured is not self._configured:
                 self._entries += fresh
                 self._configured = configured

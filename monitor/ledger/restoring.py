@@ -13,11 +13,17 @@ from pathlib import Path
 
 from monitor.core.checkpoint import Checks
 from monitor.core.entry import Head
-from monitor.core.fact import LossAccepted
+from monitor.core.fact import Fact, LossAccepted, PersonalErased
 from monitor.core.instant import format_instant
+from monitor.ledger.beside import Spoken, changed
 from monitor.ledger.verify import Outside, verify
 from monitor.storage import Acknowledged, Reader, StoreError, Unit, backup, sqlite
+from monitor.storage.beside import BesideFiles, packed, reference_of, take_out
+from monitor.storage.personal import PersonalFiles
 from monitor.storage.watermark import read_watermark
+
+AGAIN = "erased before; a backup from before that was restored"
+"""The note of an erasure that is recorded once more."""
 
 SHOWN = 3
 """How many of the problems of a backup are told."""
@@ -68,12 +74,18 @@ class Loss:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Restoration:
-    """A restore that was done: where the ledger stands, what was given up for it, where the present one went."""
+    """A restore that was done: where the ledger stands, what was given up for it, where the present one went.
+
+    `files` came out of the backup and were put beside the ledger; `missing` are those that entries speak of, by their
+    first entry, and that are neither there nor erased.
+    """
 
     head: Head
     entries: int
     loss: Loss | None
     aside: Path | None
+    files: int = 0
+    missing: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,36 +119,76 @@ def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> 
     with backup.owned(database):
         staged = backup.stage(wish.backup, database, progress=_named(progress, "copying"))
         try:
-            head, loss = _prepare(wish, staged, database, progress)
+            head, loss, spoken = _prepare(wish, staged, database, progress)
+            files = _lay_out(staged, database, spoken)
             stamp = format_instant(wish.now_us)[:19].replace(":", "").replace("-", "") + "Z"
             # A checkpoint over what was given up would tell the next daemon that its ledger is an older state.
             also = () if loss is None or wish.kept is None else (wish.kept,)
             aside = backup.put_in_place(staged, database, stamp=stamp, also=also)
         finally:
             backup.discard(staged)
-    return Restoration(head=head, entries=head.seq, loss=loss, aside=aside)
+    missing = spoken.missing(BesideFiles.of(database).names())
+    return Restoration(head=head, entries=head.seq, loss=loss, aside=aside, files=files, missing=missing)
 
 
-def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None) -> tuple[Head, Loss | None]:
-    """Verify what was staged and record in it what is given up for it; where it then stands."""
+def _lay_out(staged: Path, database: Path, spoken: Spoken) -> int:
+    """Put the files of a backup beside the ledger, but for what was erased by now; how many were new."""
+    beside = BesideFiles.of(database)
+    alive = ((name, data) for name, data in packed(staged) if reference_of(name) not in spoken.erased)
+    new = sum(beside.put(name, data) for name, data in alive)
+    personal = PersonalFiles(beside.personal)
+    for reference in sorted(spoken.erased):
+        personal.erase(reference)
+    take_out(staged)
+    return new
+
+
+def _prepare(wish: Wish, staged: Path, database: Path, progress: Progress | None) -> tuple[Head, Loss | None, Spoken]:
+    """Verify what was staged and record in it what is given up for it; where it then stands, and of which files it
+    speaks. What the present ledger has erased stays erased, whatever is given up.
+    """
     try:
         store = sqlite.open_store(staged)
     except StoreError as error:
         raise StoreError("restore", str(wish.backup), error.cause, error.hint) from error
     try:
         report = verify(store, checks=wish.checks, progress=_named(progress, "verifying"))
-        if not report.holds:
-            problems = "; ".join(str(problem) for problem in report.problems[:SHOWN])
+        wrong = [*map(str, report.problems), *changed(packed(staged))]
+        if wrong:
+            problems = "; ".join(wrong[:SHOWN])
             raise RestoreRefusedError(f"{wish.backup} does not verify and is not restored: {problems}")
         acknowledged = read_watermark(database)
         loss = loss_of(database, store, contradicted=_contradicted(wish, store, acknowledged))
         if loss is not None and not wish.accept_loss:
             raise RestoreRefusedError(f"{loss}; --accept-loss gives that up, and is recorded. Nothing was changed")
+        spoken = Spoken.of(store)
+        later = sorted(_erased_in(database) - spoken.erased)
+        facts: list[Fact] = [PersonalErased(of=of, at_us=wish.now_us, by=wish.by, note=AGAIN) for of in later]
         if loss is not None and not loss.imported_only:
-            store.commit(Unit(recorded_at_us=wish.now_us, facts=[_fact(wish, loss, acknowledged)]))
-        return store.head(), loss
+            facts.insert(0, _fact(wish, loss, acknowledged))
+        if facts:
+            store.commit(Unit(recorded_at_us=wish.now_us, facts=facts))
+        spoken.erased |= set(later)
+        return store.head(), loss, spoken
     finally:
         store.close()
+
+
+def _erased_in(database: Path) -> set[str]:
+    """What the present ledger says was erased; nothing where there is none, or none that can be read."""
+    if not database.exists():
+        return set()
+    try:
+        present = sqlite.open_reader(database)
+    except StoreError:
+        return set()
+    try:
+        facts = [entry.fact for entry in present.entries(types=(PersonalErased.TYPE,))]
+        return {fact.of for fact in facts if isinstance(fact, PersonalErased)}
+    except StoreError:
+        return set()
+    finally:
+        present.close()
 
 
 def _contradicted(wish: Wish, restored: Reader, acknowledged: Acknowledged | None) -> tuple[str, ...]:

@@ -25,7 +25,8 @@ LOOK_BACK_US = 40 * DAY_US
 class WindowStanding:
     """A maintenance window of a service that runs or comes, and whether it qualifies for every partner.
 
-    `rejected` maps a partner to why it does not qualify for it.
+    `rejected` maps a partner to why it does not qualify for it as the record stands, `notice_by_us` to the last instant
+    at which a notice to it is early enough (CONTRACT 2.5.2), where that is still to come and it has had none.
     """
 
     id: str
@@ -33,6 +34,7 @@ class WindowStanding:
     summary: str
     running: bool
     rejected: tuple[tuple[str, str], ...]
+    notice_by_us: tuple[tuple[str, int], ...] = ()
 
     @property
     def qualifies_for_all(self) -> bool:
@@ -146,19 +148,25 @@ def _outage_start(months: Months, service: str) -> int:
 
 def _window_standing(months: Months, window: Window, service: str) -> WindowStanding:
     rejected: list[tuple[str, str]] = []
+    notice_by_us: list[tuple[str, int]] = []
     for partner, of in months.record.agreements.pairs():
         if of != service or not window.covers(partner, service):
             continue
         notice_us = _notice_needed_us(months, partner, service, window.fact.start_us)
         why = None if notice_us is None else rejection(window, partner, notice_us)
-        if why is not None:
-            rejected.append((partner, why))
+        if notice_us is None or why is None:
+            continue
+        rejected.append((partner, why))
+        by_us = window.fact.start_us - notice_us
+        if window.notice_us(partner) is None and months.now_us <= by_us and window.fact.end_us > window.fact.start_us:
+            notice_by_us.append((partner, by_us))
     return WindowStanding(
         id=window.fact.id,
         span=Span(window.fact.start_us, window.ends_us),
         summary=window.fact.summary,
         running=window.fact.start_us <= months.now_us < window.ends_us,
         rejected=tuple(rejected),
+        notice_by_us=tuple(notice_by_us),
     )
 
 

@@ -80,6 +80,15 @@ class Alert:
         return tuple(sorted(self.labels.items()))
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quiet:
+    """Maintenance of a service that qualifies for every partner: alerts about it may be silent in `[start, end)`."""
+
+    service: str
+    start_us: int
+    end_us: int
+
+
 class Level(Protocol):
     """One way to state what is wrong now, again and again."""
 

@@ -8,19 +8,21 @@ identity of an alert; figures stand in annotations. Facts of the API: Alertmanag
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
 import orjson
 
 from monitor.core.instant import MINUTE_US, format_instant
-from monitor.notify import Alert, DeliveryError, Secret
+from monitor.notify import Alert, DeliveryError, Quiet, Secret
 from monitor.notify._http import post
+from monitor.notify._silences import Silences
 
 ENDS_AFTER = 4
 RESOLVED_FOR_US = 15 * MINUTE_US
 PATH = "/api/v2/alerts"
+NOTHING = b"[]"
 PARTLY_TAKEN = frozenset({400})
 """The answer to a batch with a bad alert in it; its good alerts are in force all the same."""
 
@@ -29,12 +31,17 @@ Identity = tuple[tuple[str, str], ...]
 
 @dataclass(slots=True, kw_only=True)
 class AlertmanagerLevel:
-    """States alerts to all of `urls`, to be called every `every_us`. `labels` are added to those of each alert."""
+    """States alerts to all of `urls`, to be called every `every_us`. `labels` are added to those of each alert.
+
+    With `quiet` also the silences of maintenance, by the same lease; a peer that refuses one has not taken it all.
+    """
 
     urls: Sequence[str] = field(repr=False)
     every_us: int
     look_up: Secret
     labels: Mapping[str, str] = field(default_factory=dict)
+    quiet: Callable[[], Sequence[Quiet]] | None = None
+    _silences: dict[str, Silences] = field(default_factory=dict)
     _stated: dict[Identity, Alert] = field(default_factory=dict)
     _over: dict[Identity, tuple[Alert, int]] = field(default_factory=dict)
 
@@ -42,9 +49,7 @@ class AlertmanagerLevel:
         """State what is wrong, and what no longer is; DeliveryError where not one peer took it."""
         self._turn(active, now_us)
         body = orjson.dumps([self._written(*stated, now_us) for stated in self._all()])
-        if body == b"[]":
-            return
-        answers = await asyncio.gather(*(self._tell(url, body) for url in self.urls), return_exceptions=True)
+        answers = await asyncio.gather(*(self._tell(url, body, now_us) for url in self.urls), return_exceptions=True)
         errors = [answer for answer in answers if isinstance(answer, BaseException)]
         for error in errors:
             if not isinstance(error, DeliveryError):
@@ -76,10 +81,14 @@ class AlertmanagerLevel:
             "endsAt": format_instant(ends_us),
         }
 
-    async def _tell(self, url: str, body: bytes) -> None:
+    async def _tell(self, url: str, body: bytes, now_us: int) -> None:
         try:
-            target = self.look_up(url).rstrip("/") + PATH
+            peer = self.look_up(url).rstrip("/")
         except LookupError as error:
             raise DeliveryError(str(error), retryable=False) from None
-        headers = {"Content-Type": "application/json", "User-Agent": "jaga"}
-        await post(target, body, headers, also_taken=PARTLY_TAKEN)
+        if body != NOTHING:
+            headers = {"Content-Type": "application/json", "User-Agent": "jaga"}
+            await post(peer + PATH, body, headers, also_taken=PARTLY_TAKEN)
+        if self.quiet is not None:
+            silences = self._silences.setdefault(url, Silences(ENDS_AFTER * self.every_us))
+            await silences.sync(peer, self.quiet(), now_us)

@@ -25,7 +25,7 @@ from monitor.notify import DELIVERY_TIMEOUT_S, DeliveryError, Message, Receipt, 
 from probes import egress
 
 Tls = Literal["starttls", "tls", "none"]
-RECEIPT_CHARACTERS = 200
+RECEIPT_CHARACTERS = 2000  # it is cut where it is made safe
 MAX_LINE = 900
 """A subject stays on its line, under the 998 of RFC 5322: folded ones reach some phones with a gap."""
 _ADDRESS = re.compile(r"<?[^\s<>@]+@[^\s<>@]+>?")

@@ -19,7 +19,7 @@ from monitor.notify import DeliveryError, Message, Receipt, Secret
 from monitor.notify._http import post
 
 SCHEMA = "jaga-message/1"
-RECEIPT_CHARACTERS = 200
+RECEIPT_CHARACTERS = 2000  # it is cut where it is made safe
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -255,6 +255,9 @@ class Reader(Protocol):
     def stated(self, source: SourceKey, within: Span, *, disputed: bool = False) -> Iterator[StatedSpan]:
         """Stated spans of a source that overlap the span, by start."""
 
+    def stated_rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[tuple[StatedSpan, int]]:
+        """Every stated span of a source by start, each with the instant of its recording."""
+
     def sources(self, service: str | None = None, *, disputed: bool = False) -> list[SourceKey]:
         """Every source with evidence, sorted."""
 
@@ -333,8 +336,11 @@ class Mover(Protocol):
     def run(self, run: StoredRun, *, disputed: bool) -> None:
         """A run as a row."""
 
-    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
-        """A stated span."""
+    def stated(self, span: StatedSpan, *, disputed: bool, recorded_at_us: int | None = None) -> None:
+        """A stated span; of one whose recording is not known it is the move itself."""
+
+    def message(self, row: OutboxRow) -> None:
+        """A message that waits."""
 
     def mark(self, name: str, value: bytes) -> None:
         """A document."""

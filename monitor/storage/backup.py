@@ -20,6 +20,7 @@ from pathlib import Path
 from urllib.parse import quote
 
 from monitor.storage import StoreError
+from monitor.storage.beside import BesideFiles, pack
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.watermark import mark_path
@@ -45,15 +46,16 @@ class BackupError(Exception):
     """It cannot be backed up to, or restored from, what was named; the message says why and what to do instead."""
 
 
-def back_up_as_owner(database: Path, to: Path, *, progress: Progress | None = None) -> int:
+def back_up_as_owner(database: Path, to: Path, *, personal: bool = True, progress: Progress | None = None) -> int:
     """`back_up` by a process that takes the ledger for as long; StoreOwnedError where another one has it."""
     _require(database)
     with owned(database):
-        return back_up(database, to, progress=progress)
+        return back_up(database, to, personal=personal, progress=progress)
 
 
-def back_up(database: Path, to: Path, *, progress: Progress | None = None) -> int:
-    """Copy the ledger of `database`, for its owner, to the new file `to`: its size in bytes, once it is durable.
+def back_up(database: Path, to: Path, *, personal: bool = True, progress: Progress | None = None) -> int:
+    """Copy the ledger of `database`, for its owner, to the new file `to`: its size in bytes, once it is durable. The
+    attachments beside the ledger go into the same file, and so does the personal data unless `personal` is false.
 
     It appears whole or not at all: until then it is `to.….partial` beside it, which a killed process leaves behind.
     What `progress` raises calls it off. BackupError where `to` exists or its folder does not, StoreError where either
@@ -67,6 +69,8 @@ def back_up(database: Path, to: Path, *, progress: Progress | None = None) -> in
         raise BackupError(f"{to.parent} is no folder that the owner of the ledger sees: make it, or name another place")
     with _partial(to) as partial:
         _copy(database, partial, progress)
+        pack(partial, BesideFiles.of(database), personal=personal)
+        _sync_file(partial)
         size_bytes = partial.stat().st_size
         try:
             os.link(partial, to)
@@ -155,8 +159,7 @@ def _copy(database: Path, to: Path, progress: Progress | None) -> None:
         source.backup(target, pages=PAGES_PER_STEP, progress=told)
         # A file that stands alone: with the header of a WAL it could not be read where nothing can be written.
         target.execute("PRAGMA journal_mode = DELETE")
-    with to.open("rb") as file:
-        os.fsync(file.fileno())
+    _sync_file(to)
 
 
 def _refuse_empty(staged: Path, backup: Path) -> None:
@@ -274,6 +277,11 @@ def _refuse_existing(path: Path) -> None:
 def _failed(operation: str, path: Path, error: OSError) -> StoreError:
     hint = f"see what rights and space uid {os.geteuid()} has there; nothing was changed"
     return StoreError(operation, str(path), error.strerror or str(error), hint)
+
+
+def _sync_file(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
 
 
 def _sync(folder: Path) -> None:

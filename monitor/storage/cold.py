@@ -6,7 +6,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Sequence
 from typing import Any
 
-from sqlalchemy import Row, Select, select
+from sqlalchemy import LargeBinary, Row, Select, func, select
 
 from monitor.core.chain import digest
 from monitor.core.instant import HOUR_US
@@ -14,7 +14,7 @@ from monitor.core.run import SourceKey
 from monitor.core.segment import Arrived, Segment, SegmentError, SegmentKey, hour_of, read_runs
 from monitor.core.span import Span
 from monitor.storage import SealedSegment, StoreError
-from monitor.storage.schema import SEGMENTS
+from monitor.storage.schema import PACKS, SEGMENTS
 
 HOT, COLD, EXPIRED = 0, 1, 2
 # How many sources of how many hours are kept decoded: a few megabytes.
@@ -36,6 +36,12 @@ _META = (
     SEGMENTS.c.head,
     SEGMENTS.c.body_digest,
 )
+# Where it stands by itself, or its part of a pack.
+_BODY = func.coalesce(
+    SEGMENTS.c.body,
+    func.substr(PACKS.c.data, SEGMENTS.c.body_at + 1, SEGMENTS.c.body_size, type_=LargeBinary),
+).label("body")
+_WITH_BODIES = select(*_META, _BODY).select_from(SEGMENTS.outerjoin(PACKS, PACKS.c.id == SEGMENTS.c.pack))
 
 
 def hours_query(service: str, within: Span, states: Sequence[int], *, latest_first: bool = False) -> Select[Any]:
@@ -57,8 +63,8 @@ def hours_query(service: str, within: Span, states: Sequence[int], *, latest_fir
 
 def segments_query(*, bodies: bool = True) -> Select[Any]:
     """Segments by hour, service and number."""
-    columns = (*_META, SEGMENTS.c.body) if bodies else _META
-    return select(*columns).order_by(SEGMENTS.c.hour_us, SEGMENTS.c.service, SEGMENTS.c.number)
+    query = _WITH_BODIES if bodies else select(*_META)
+    return query.order_by(SEGMENTS.c.hour_us, SEGMENTS.c.service, SEGMENTS.c.number)
 
 
 def of_hours(service: str, hours: Sequence[int]) -> Select[Any]:

@@ -16,7 +16,10 @@ from monitor.core.run import Run
 from monitor.core.segment import hour_of
 from monitor.storage import Unit
 from monitor.storage.cold import COLD, EXPIRED, HOT, Decoded, hours_of, of_hours, read_segment, segments_query
-from monitor.storage.schema import CONTESTED, ENTRIES, RUNS, SEGMENTS, SOURCES
+from monitor.storage.schema import CONTESTED, ENTRIES, PACKS, RUNS, SEGMENTS, SOURCES
+
+PACK_BYTES = 32 * 1024
+"""Bodies sealed together fill a pack up to here: enough to fill its pages, little enough to be read for one of them."""
 
 
 class Cooling:
@@ -92,7 +95,8 @@ class Cooling:
             self._expire(service, hour_us)
 
     def _insert(self, unit: Unit, sealed: dict[int, int]) -> None:
-        for held in unit.segments:
+        places = self._packed([held.segment.body for held in unit.segments])
+        for held, (pack, at, body) in zip(unit.segments, places, strict=True):
             segment = held.segment
             gone = segment.body is None
             self._connection.execute(
@@ -108,12 +112,34 @@ class Cooling:
                     last_arrival=held.last_arrival,
                     through=held.through,
                     head=segment.head,
-                    body=segment.body,
+                    body=body,
+                    pack=pack,
+                    body_at=at,
+                    body_size=None if pack is None or segment.body is None else len(segment.body),
                     body_digest=segment.body_digest if gone else None,
                 )
             )
             if not held.hot:
                 self.until_us = max(self.until_us, segment.key.hour_us + HOUR_US)
+
+    def _packed(self, bodies: Sequence[bytes | None]) -> list[tuple[int | None, int | None, bytes | None]]:
+        """Of each body its pack and its place in it, or itself: bodies that are alone in their pack need none."""
+        found: list[tuple[int | None, int | None, bytes | None]] = [(None, None, body) for body in bodies]
+        waiting: list[int] = []
+        for number, body in enumerate(bodies):
+            if body is not None:
+                waiting.append(number)
+            size = sum(len(bodies[held] or b"") for held in waiting)
+            if len(waiting) > 1 and (size >= PACK_BYTES or number == len(bodies) - 1):
+                data = b"".join(bodies[held] or b"" for held in waiting)
+                pack = self._connection.execute(insert(PACKS).values(data=data).returning(PACKS.c.id)).scalar_one()
+                at = 0
+                for held in waiting:
+                    found[held] = (pack, at, None)
+                    at += len(bodies[held] or b"")
+            if size >= PACK_BYTES:
+                waiting = []
+        return found
 
     def _cool(self, service: str, hour_us: int) -> None:
         """Rows go that a segment holds, but for contested ones and the newest of each source, which is asked for often
@@ -147,8 +173,14 @@ class Cooling:
         query = segments_query().where(SEGMENTS.c.service == service, SEGMENTS.c.hour_us == hour_us)
         for row in self._connection.execute(query).all():
             digest_text = read_segment(row).segment.body_digest
-            values = {"state": EXPIRED, "body": None, "gone": 0, "body_digest": digest_text}
+            values = {"state": EXPIRED, "body": None, "pack": None, "gone": 0, "body_digest": digest_text}
+            packed = select(SEGMENTS.c.pack).where(SEGMENTS.c.id == row.id)
+            pack = self._connection.execute(packed).scalar_one()
             self._connection.execute(update(SEGMENTS).where(SEGMENTS.c.id == row.id).values(values))
+            if pack is not None:
+                # The last one out takes the pack along.
+                left = select(SEGMENTS.c.id).where(SEGMENTS.c.pack == pack).exists()
+                self._connection.execute(delete(PACKS).where(PACKS.c.id == pack, ~left))
         ours = select(SOURCES.c.id).where(SOURCES.c.service == service, SOURCES.c.counts == 1)
         for table in (RUNS, CONTESTED):
             self._connection.execute(

@@ -9,6 +9,7 @@ from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
 from monitor.storage import StoreError, postgresql, sqlite
+from monitor.storage.beside import BesideFiles
 from monitor.storage.personal import PersonalFiles
 from monitor.storage.reading import SqlReader
 from monitor.storage.writing import SqlStore
@@ -46,6 +47,12 @@ def personal_files(url: str, *, base: Path) -> PersonalFiles:
     """The personal data of a store: in a folder beside its file, or in `base` for a store that is none."""
     file = sqlite_path(url, base=base)
     return PersonalFiles(base / "ledger.personal" if file is None else file.with_suffix(".personal"))
+
+
+def beside_files(url: str, *, base: Path) -> BesideFiles:
+    """The attachments and personal data of a store: beside its file, or in `base` for a store that is none."""
+    file = sqlite_path(url, base=base)
+    return BesideFiles.of(base / "ledger.db" if file is None else file)
 
 
 def _parse(url: str) -> URL:

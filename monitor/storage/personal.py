@@ -23,6 +23,15 @@ MAX_BYTES = 16 * 1024
 _HINT = "see that the folder exists, is a local disk with space, and belongs to the daemon's user"
 
 
+def opened(written: bytes) -> Personal | None:
+    """The data of a file's bytes; None where they are none."""
+    try:
+        held = orjson.loads(written)
+        return Personal(held["kind"], held["data"], bytes.fromhex(held["salt"]))
+    except (ValueError, KeyError, TypeError, AssertionError):
+        return None
+
+
 class PersonalFiles:
     """The files of one ledger, readable by their owner alone. The folder is made with the first of them."""
 
@@ -52,16 +61,13 @@ class PersonalFiles:
         """The data of a reference, None where it was erased or never was. StoreError where it is not what was kept."""
         try:
             with self._file(reference).open("rb") as source:
-                held = orjson.loads(source.read(MAX_BYTES))
-            found = Personal(held["kind"], held["data"], bytes.fromhex(held["salt"]))
-            if found.reference == reference:
-                return found
+                found = opened(source.read(MAX_BYTES))
         except FileNotFoundError:
             return None
         except OSError as error:
             raise StoreError("read personal data in", str(self._folder), str(error.strerror), _HINT) from error
-        except (ValueError, KeyError, TypeError, AssertionError):
-            pass
+        if found is not None and found.reference == reference:
+            return found
         hint = "restore it from a backup, or erase it: the chain stands without it"
         raise StoreError("read personal data in", str(self._folder), f"{reference} is not what was recorded", hint)
 

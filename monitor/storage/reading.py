@@ -9,7 +9,7 @@ from contextlib import contextmanager
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
-from sqlalchemy import Connection, Engine, RowMapping, Select, and_, func, select, tuple_
+from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
 from sqlalchemy.orm import aliased
 
 from monitor.core.entry import Entry, Head, open_entry
@@ -445,17 +445,24 @@ class SqlReader:
 
     def stated(self, source: SourceKey, within: Span, *, disputed: bool = False) -> Iterator[StatedSpan]:
         """Stated spans of a source that overlap the span, by start, end and outcome."""
+        overlapping = (STATED.c.start_us < within.end_us, STATED.c.end_us > within.start_us)
+        yield from (span for span, _ in self._stated(source, *overlapping, disputed=disputed))
+
+    def stated_rows(self, source: SourceKey, *, disputed: bool = False) -> Iterator[tuple[StatedSpan, int]]:
+        """Every stated span of a source by start, end and outcome, each with the instant of its recording."""
+        return self._stated(source, disputed=disputed)
+
+    def _stated(
+        self, source: SourceKey, *where: ColumnElement[bool], disputed: bool
+    ) -> Iterator[tuple[StatedSpan, int]]:
         held = self._source_id(source, disputed=disputed)
         if held is None:
             return
         order = (STATED.c.start_us, STATED.c.end_us, STATED.c.outcome)
-        query = (
-            select(*order)
-            .where(STATED.c.source == held, STATED.c.start_us < within.end_us, STATED.c.end_us > within.start_us)
-            .order_by(*order)
-        )
-        for start_us, end_us, outcome in self._tuples(query):
-            yield StatedSpan(**source._asdict(), start_us=start_us, end_us=end_us, outcome=Outcome(outcome))
+        query = select(*order, STATED.c.recorded_at_us).where(STATED.c.source == held, *where).order_by(*order)
+        for start_us, end_us, outcome, recorded_at_us in self._tuples(query):
+            span = StatedSpan(**source._asdict(), start_us=start_us, end_us=end_us, outcome=Outcome(outcome))
+            yield span, recorded_at_us
 
     def sources(self, service: str | None = None, *, disputed: bool = False) -> list[SourceKey]:
         """Every source with evidence, sorted."""

@@ -18,7 +18,7 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 
 # Named constraints: a later migration can only alter what has a name.
 METADATA = MetaData(
@@ -149,7 +149,8 @@ SPANS = Table(
 )
 
 # The runs of one service and hour, compressed (docs/interchange.md). `state` 0: its runs are rows too; 1: the rows
-# went; 2: expired, the body went too, and its digest stands in `body_digest`. `gone` counts rows that went.
+# went; 2: expired, the body went too, and its digest stands in `body_digest`. `gone` counts rows that went. The body
+# stands in `body`, or in a pack: `body_size` bytes of it from `body_at`.
 SEGMENTS = Table(
     "segments",
     METADATA,
@@ -167,7 +168,19 @@ SEGMENTS = Table(
     Column("head", LargeBinary, nullable=False),
     Column("body", LargeBinary),
     Column("body_digest", Text),
+    Column("pack", BigInteger),
+    Column("body_at", Integer),
+    Column("body_size", Integer),
     UniqueConstraint("service", "hour_us", "number"),
+)
+
+# Bodies of segments that were sealed together, one after the other: a large value fills its pages, small ones leave a
+# third of theirs empty.
+PACKS = Table(
+    "packs",
+    METADATA,
+    Column("id", _KEY, primary_key=True),
+    Column("data", LargeBinary, nullable=False),
 )
 
 MARKS = Table(

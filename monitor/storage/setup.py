@@ -11,7 +11,19 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 import structlog
-from sqlalchemy import Column, Connection, Engine, insert, inspect, select, text, update
+from sqlalchemy import (
+    Column,
+    Connection,
+    Engine,
+    MetaData,
+    Table,
+    UniqueConstraint,
+    insert,
+    inspect,
+    select,
+    text,
+    update,
+)
 from sqlalchemy.schema import CreateColumn, CreateTable
 
 from monitor.core.entry import Head
@@ -22,6 +34,7 @@ from monitor.storage.schema import (
     LEDGER,
     MARKS,
     METADATA,
+    PACKS,
     RUNS,
     SCHEMA_VERSION,
     SEGMENTS,
@@ -123,7 +136,26 @@ def _seal_and_sum(connection: Connection) -> None:
     _add_column(connection, LEDGER.c.cold_until_us)
     for table in (LEDGER, ENTRIES, SOURCES, RUNS, CONTESTED, STATED, SPANS, MARKS):
         _add_column(connection, table.c.crc)
-    connection.execute(CreateTable(SEGMENTS))
+    connection.execute(CreateTable(_segments_of_version_2()))
+
+
+def _pack_bodies(connection: Connection) -> None:
+    """Version 3: the bodies of segments that are sealed together stand in packs."""
+    connection.execute(CreateTable(PACKS))
+    for column in _PACKED:
+        _add_column(connection, column)
+
+
+_PACKED = (SEGMENTS.c.pack, SEGMENTS.c.body_at, SEGMENTS.c.body_size)
+
+
+def _segments_of_version_2() -> Table:
+    """As they were made then."""
+    added = {column.name for column in _PACKED}
+    kept = [Column(c.name, c.type, primary_key=c.primary_key, nullable=c.nullable) for c in SEGMENTS.c]
+    key = UniqueConstraint("service", "hour_us", "number")
+    former = MetaData(naming_convention=METADATA.naming_convention)
+    return Table(SEGMENTS.name, former, *(column for column in kept if column.name not in added), key)
 
 
 def _add_column(connection: Connection, column: Column[Any]) -> None:
@@ -131,4 +163,4 @@ def _add_column(connection: Connection, column: Column[Any]) -> None:
     connection.execute(text(f"ALTER TABLE {column.table.name} ADD COLUMN {written}"))
 
 
-STEPS: Mapping[int, Callable[[Connection], None]] = {2: _seal_and_sum}
+STEPS: Mapping[int, Callable[[Connection], None]] = {2: _seal_and_sum, 3: _pack_bodies}

@@ -34,6 +34,7 @@ from monitor.storage import (
     Acknowledged,
     Committed,
     HeadMovedError,
+    OutboxRow,
     SealedSegment,
     SpanChange,
     StoreDamagedError,
@@ -42,7 +43,7 @@ from monitor.storage import (
     Unit,
 )
 from monitor.storage.checksum import checksum
-from monitor.storage.cooling import Cooling
+from monitor.storage.cooling import PACK_BYTES, Cooling
 from monitor.storage.errors import mapped
 from monitor.storage.reading import Backend, SourceIds, SqlReader
 from monitor.storage.rows import RUN_COLUMNS, RunRow, content, contested_row, run_row, same_said
@@ -215,9 +216,9 @@ class _Transaction:
         if entry.origin is not Origin.IMPORTED and self._first_own_seq is None:
             self._first_own_seq = entry.seq
 
-    def move_segment(self, sealed: SealedSegment, now_us: int) -> None:
-        """A segment that was sealed elsewhere."""
-        self._cooling.write(Unit(recorded_at_us=now_us, segments=(sealed,)), ())
+    def move_segments(self, sealed: Sequence[SealedSegment], now_us: int) -> None:
+        """Segments that were sealed elsewhere, into one pack."""
+        self._cooling.write(Unit(recorded_at_us=now_us, segments=sealed), ())
 
     def move_run(self, held: StoredRun, *, disputed: bool) -> None:
         """A run as a row, and what was given for it."""
@@ -233,11 +234,18 @@ class _Transaction:
             ),
         )
 
-    def move_stated(self, span: StatedSpan, now_us: int, *, disputed: bool) -> None:
+    def move_stated(self, span: StatedSpan, recorded_at_us: int, *, disputed: bool) -> None:
         """A stated span."""
         source = self.source_id(span.source, disputed=disputed)
-        row = (source, span.start_us, span.end_us, span.outcome.value, now_us)
+        row = (source, span.start_us, span.end_us, span.outcome.value, recorded_at_us)
         self._many(self._statements.insert_stated, _summed([row]))
+
+    def queue(self, rows: Iterable[OutboxRow]) -> None:
+        """Messages that are to be delivered."""
+        self._many(
+            self._statements.insert_outbox,
+            [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in rows],
+        )
 
     def move_mark(self, name: str, value: bytes, now_us: int) -> None:
         """A document."""
@@ -251,7 +259,7 @@ class _Transaction:
 
     def is_empty(self) -> bool:
         """Whether the store holds nothing at all."""
-        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS)
+        tables = (ENTRIES, RUNS, STATED, SEGMENTS, MARKS, OUTBOX)
         return not any(self._connection.execute(select(table).limit(1)).first() for table in tables)
 
     def write(self, unit: Unit) -> Committed:
@@ -272,10 +280,7 @@ class _Transaction:
             self._statements.upsert_mark,
             _summed((name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()),
         )
-        self._many(
-            self._statements.insert_outbox,
-            [(row.key, row.channel, row.kind, orjson.dumps(row.payload), row.at_us) for row in unit.outbox],
-        )
+        self.queue(unit.outbox)
         for first in range(0, len(unit.delivered), KEYS_PER_QUERY):
             keys = unit.delivered[first : first + KEYS_PER_QUERY]
             self._connection.execute(delete(OUTBOX).where(OUTBOX.c.key.in_(keys)))
@@ -530,6 +535,7 @@ class SqlMover:
         self._work = work
         self._reader = reader
         self._now_us = now_us
+        self._waiting: list[SealedSegment] = []
 
     def expect_empty(self, target: str) -> None:
         """StoreError where the store holds anything."""
@@ -542,16 +548,27 @@ class SqlMover:
         self._work.move_entry(entry)
 
     def segment(self, sealed: SealedSegment) -> None:
-        """A segment; `seq` names the entry that sealed it."""
-        self._work.move_segment(sealed, self._now_us)
+        """A segment; `seq` names the entry that sealed it. As many as fill a pack are written together."""
+        self._waiting.append(sealed)
+        if sum(len(held.segment.body or b"") for held in self._waiting) >= PACK_BYTES:
+            self._write_waiting()
+
+    def _write_waiting(self) -> None:
+        self._work.move_segments(self._waiting, self._now_us)
+        self._waiting = []
 
     def run(self, run: StoredRun, *, disputed: bool) -> None:
         """A run as a row."""
         self._work.move_run(run, disputed=disputed)
 
-    def stated(self, span: StatedSpan, *, disputed: bool) -> None:
+    def stated(self, span: StatedSpan, *, disputed: bool, recorded_at_us: int | None = None) -> None:
         """A stated span."""
-        self._work.move_stated(span, self._now_us, disputed=disputed)
+        at_us = self._now_us if recorded_at_us is None else recorded_at_us
+        self._work.move_stated(span, at_us, disputed=disputed)
+
+    def message(self, row: OutboxRow) -> None:
+        """A message that waits."""
+        self._work.queue([row])
 
     def mark(self, name: str, value: bytes) -> None:
         """A document."""
@@ -559,6 +576,7 @@ class SqlMover:
 
     def finish(self, arrival: int) -> SqlReader:
         """After the last; the answer reads what was moved."""
+        self._write_waiting()
         self._work.finish_move(arrival)
         return self._reader
 

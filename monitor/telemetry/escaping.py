@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import unicodedata
 
 _MAX_TEXT = 4096
+MAX_LABEL = 200
+_TAIL = 12
 # Control, format (bidirectional marks among them), and the separators that some viewers break a line at.
 _UNSAFE_CATEGORIES = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
@@ -18,6 +22,18 @@ def escape(text: str) -> str:
     return "".join(
         _escaped(letter) if unicodedata.category(letter) in _UNSAFE_CATEGORIES else letter for letter in text
     )
+
+
+@functools.lru_cache(maxsize=65_536)
+def label(text: str) -> str:
+    """A text of the configuration as the value of a label: escaped, and a long one cut with a digest in place of its
+    end, so that two that differ anywhere stay two.
+    """
+    safe = escape(text)
+    if len(safe) <= MAX_LABEL:
+        return safe
+    digest = hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:_TAIL]
+    return f"{safe[: MAX_LABEL - _TAIL - 1]}…{digest}"
 
 
 def _escaped(letter: str) -> str:

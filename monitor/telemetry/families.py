@@ -14,6 +14,7 @@ from monitor.core.instant import SECOND_US
 from monitor.core.run import Run
 from monitor.telemetry import catalogue as names
 from monitor.telemetry.catalogue import Family
+from monitor.telemetry.escaping import label
 from monitor.telemetry.rendering import Labels, Metric, Rows, Tallies
 from monitor.telemetry.snapshot import (
     NOTIFICATION_BOUNDS_US,
@@ -86,7 +87,9 @@ def _check_counters(counted: list[tuple[Labels, tuple[str, ...], CheckTotals]]) 
     )
     yield _counter(
         names.CHECK_ASSERTION_FAILURES_TOTAL,
-        _split((at, assertions, totals.assertion_failures) for at, assertions, totals in counted),
+        _split(
+            (at, map(label, assertions), _labelled(totals.assertion_failures)) for at, assertions, totals in counted
+        ),
     )
 
 
@@ -372,6 +375,11 @@ def _split(rows: Iterable[tuple[Labels, Iterable[str], Mapping[str, int]]]) -> I
     for labels, closed, counted in rows:
         for member, count in {**dict.fromkeys(closed, 0), **counted}.items():
             yield (*labels, member), count
+
+
+def _labelled(counted: Mapping[str, int]) -> Mapping[str, int]:
+    """Counts by what the configuration names, as labels: such a text may be long, or hold what a page must not."""
+    return {label(name): count for name, count in counted.items()}
 
 
 def _in_seconds(rows: Iterable[tuple[Labels, int]]) -> Rows:

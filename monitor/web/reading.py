@@ -58,7 +58,8 @@ async def service(request: web.Request) -> web.Response:
         if own is not None:
             document["months"] = [month for month in document["months"] if month["partner"] == own]
             for window in document["maintenance"]:
-                window["rejected"] = {who: why for who, why in window["rejected"].items() if who == own}
+                for of_partners in ("rejected", "notice_by"):
+                    window[of_partners] = {who: said for who, said in window[of_partners].items() if who == own}
         runs = sorted(months.reader.latest_runs(name), key=lambda run: run.source)
         return {"at": format_instant(months.now_us), **document, "runs": [_run(run) for run in runs]}
 

@@ -64,6 +64,7 @@ def _window(window: WindowStanding) -> dict[str, Any]:
         "running": window.running,
         "qualifies": window.qualifies_for_all,
         "rejected": dict(window.rejected),
+        "notice_by": {partner: format_instant(by_us) for partner, by_us in window.notice_by_us},
     }
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import random
 import sqlite3
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -157,6 +158,56 @@ def test_damage_found_at_the_start_makes_it_read_only_and_loud(world: World) -> 
         assert world.target.requests == requests
         await again.stop()
         assert (world.folder / "ledger.db").read_bytes() == before
+
+    world.play(story)
+
+
+def flip_sealed(world: World, chance: random.Random) -> str:
+    """One bit of a sealed segment turned over where it lies, in its head, its body or the pack of several; of which."""
+    with sqlite3.connect(world.folder / "ledger.db") as raw:
+        held = [("segments", "head"), ("segments", "body"), ("packs", "data")]
+        there = [
+            (table, column, key, bytes(data))
+            for table, column in held
+            for key, data in raw.execute(f"SELECT id, {column} FROM {table} WHERE {column} IS NOT NULL")  # noqa: S608 - our own names
+        ]
+        table, column, key, data = chance.choice(there)
+        place = chance.randrange(8 * len(data))
+        turned = bytearray(data)
+        turned[place // 8] ^= 1 << place % 8
+        raw.execute(f"UPDATE {table} SET {column} = ? WHERE id = ?", (bytes(turned), key))  # noqa: S608 - as above
+    raw.close()
+    return f"bit {place} of {table}.{column} {key}"
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_a_bit_that_flipped_in_a_sealed_segment_is_found_at_the_start(world: World, seed: int) -> None:
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        await world.clock.wait_until(START_US + 3 * HOUR)
+        await daemon.stop()
+        flipped = flip_sealed(world, random.Random(seed))
+        again = await world.daemon()
+        assert not again.ready, flipped
+        assert "segment" in (await get(again, "/-/ready"))[1], flipped
+        await read_only(world, again)
+        await again.stop()
+
+    world.play(story)
+
+
+def test_a_bit_that_flipped_in_a_sealed_segment_is_found_at_night(world: World) -> None:
+    """Of a large ledger the start sees what contradicts it at once; the walk is done right after, and each night."""
+
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        await world.clock.wait_until(START_US + 3 * HOUR)
+        assert (await get(daemon, "/-/ready"))[0] == 200
+        flip_sealed(world, random.Random(9))
+        await world.clock.wait_until(START_US + DAY + 3 * HOUR)
+        assert "segment" in (await get(daemon, "/-/ready"))[1]
+        await read_only(world, daemon)
+        await daemon.stop()
 
     world.play(story)
 

@@ -20,6 +20,7 @@ from monitor.ledger.command import CloseMonth
 from monitor.ledger.evidence import Evidence, rebuild
 from monitor.ledger.interchange import export, import_
 from monitor.ledger.month import Months
+from monitor.ledger.partial import export_partial
 from monitor.ledger.record import Basis
 from monitor.storage import Store, Unit
 from monitor.storage.opening import open_store
@@ -89,6 +90,18 @@ class Books:
         for document in documents:
             answer = audit.audit(ledger, document, now=self.now_us if running else None)
             found += [f"{answer.name}: {difference}" for difference in answer.differences]
+        return found
+
+    def audited_in_part(self, documents: Iterable[Document], *, running: bool = False) -> list[str]:
+        """The same by what each statement's partner alone is given."""
+        found: list[str] = []
+        for document in documents:
+            path = self.folder / "part.jsonl"
+            with path.open("wb") as out:
+                export_partial(self.store, out, document["partner"]["id"], configured=self.basis.agreements)
+            ledger = audit.read_ledger(path)
+            answer = audit.audit(ledger, document, now=self.now_us if running else None)
+            found += [*ledger.broken, *(f"{answer.name}: {difference}" for difference in answer.differences)]
         return found
 
 

@@ -110,7 +110,7 @@ def test_the_roots_of_certificate_transparency() -> None:
     for size in range(len(leaves) + 1):
         found[size] = tree.root().hex()
         if size < len(leaves):
-            tree.append(bytes.fromhex(leaves[size]))
+            tree.append(audit.leaf_hash(bytes.fromhex(leaves[size])))
     assert {size: found[size] for size in roots} == roots
 
 
@@ -233,7 +233,7 @@ class Signer:
         for line in lines:
             if "entry" in line:
                 fact = {name: value for name, value in line.items() if name != "entry"}
-                tree.append(audit.entry_bytes(fact, line["entry"]))
+                tree.append(audit.leaf_hash(audit.entry_bytes(fact, line["entry"])))
                 size += 1
         note = self.note(f"{self.key.name}\n{size}\n{base64.b64encode(tree.root()).decode()}\n")
         return {"type": "checkpoint", "at": "2026-05-11T00:00:00.000000+00:00", "note": note}

@@ -40,7 +40,17 @@ def test_the_schedule_alone_starts_what_is_due_and_ends_in_one_json_object(proje
     assert said["figures"]["early"] == 0
 
 
-@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity", "metrics", "schedule"])
+@pytest.mark.slow
+def test_start_makes_a_record_that_a_daemon_goes_on_from(project_root: Path) -> None:
+    sizes = ["--entries", "20", "--spans", "2000", "--runs", "3000", "--rounds", "1"]
+    command = [sys.executable, "-m", "bench.start", *sizes]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True, timeout=100)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert said["figures"]["runs"] == 3000
+    assert said["figures"]["ready_s"] > 0
+
+
+@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity", "metrics", "schedule", "storage", "start", "verify"])
 def test_each_bench_loads_and_says_how_it_is_called(name: str) -> None:
     module = importlib.import_module(f"bench.{name}")
     assert f"python -m bench.{name}" in (module.__doc__ or "")

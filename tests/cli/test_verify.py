@@ -40,3 +40,25 @@ def test_what_cannot_be_verified_is_wrong_use(ledger: Jaga, history: Path, tmp_p
         said = ledger("verify", *arguments)
         assert said.code == 2
         assert why in said.err
+
+
+def test_a_statement_is_verified_by_what_its_partner_is_given(ledger: Jaga, tmp_path: Path) -> None:
+    assert ledger("close", "2026-04").code == 0
+    statement = tmp_path / "statement.json"
+    statement.write_text(ledger("statement", "--month", "2026-04", "--format", "json").out)
+    part = tmp_path / "part.jsonl"
+    assert ledger("ledger", "export", "--partner", "acme", part).code == 0
+    said = ledger("verify", statement, "--ledger", part)
+    assert said.code == 0, said.err
+    assert "2026-04/acme/portal version 1: holds" in said.out
+    lines = part.read_text().splitlines(keepends=True)
+    part.write_text("".join(line for line in lines if '"type":"spans"' not in line or '"fail"' not in line))
+    said = ledger("verify", statement, "--ledger", part)
+    assert said.code == 1
+    assert "record: the end of the export says rows" in said.out
+    assert "downtime.seconds: the statement says" in said.out
+    other = statement.read_text().replace('"acme"', '"zeta"')
+    statement.write_text(other)
+    said = ledger("verify", statement, "--ledger", part)
+    assert said.code == 2
+    assert "the export is for acme (portal): it cannot answer for zeta and portal" in said.err

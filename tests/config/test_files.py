@@ -11,8 +11,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+import yaml
 
-from monitor.config import AlreadyThereError, explain, initialise, load, schema_text, shipped
+from monitor.config import AlreadyThereError, ConfigError, explain, initialise, load, schema_text, shipped
 from monitor.config.schema import NAME
 from monitor.config.zones import ZoneError, zone
 from probes import kinds
@@ -68,6 +69,37 @@ def test_what_is_explained_reads_as_the_same_configuration(read: Read, tmp_path:
 def test_what_is_explained_tells_no_secret(changed: Callable[..., Path], old: str, new: str) -> None:
     path = changed((old, new))
     assert "canary-5e1f" not in explain(load(path, environment=ENVIRONMENT).settings)
+
+
+@pytest.mark.parametrize(
+    ("written", "found"),
+    [
+        ("postgresql://u:${DB_PASSWORD}@db.example.id/jaga", "postgresql://u:p%40ss%2Fw%3A%25@db.example.id/jaga"),
+        ("${DSN}", "postgresql://u:p%40ss@db.example.id/jaga"),
+        ("sqlite:////srv/${PLACE}/ledger.db", "sqlite:////srv/a/b/ledger.db"),
+    ],
+)
+def test_the_store_may_refer_to_secrets(changed: Callable[..., Path], written: str, found: str) -> None:
+    known = {"DB_PASSWORD": "p@ss/w:%", "DSN": "postgresql://u:p%40ss@db.example.id/jaga", "PLACE": "a/b"}
+    path = changed(("store: sqlite:///var/ledger.db", f'store: "{written}"'))
+    settings = load(path, environment={**ENVIRONMENT, **known}).settings
+    assert settings.store == found
+    assert yaml.safe_load(explain(settings))["store"] == written, "shown as it is written"
+    assert not any(value in repr(settings) for value in known.values() if len(value) > 3)
+
+
+@pytest.mark.parametrize(
+    ("value", "why"), [(None, "the environment has no DSN"), ("mysql://x", "what it refers to is no")]
+)
+def test_a_store_that_refers_to_nothing_of_use_is_told(
+    changed: Callable[..., Path], value: str | None, why: str
+) -> None:
+    path = changed(("store: sqlite:///var/ledger.db", 'store: "${DSN}"'))
+    known = {} if value is None else {"DSN": value}
+    with pytest.raises(ConfigError) as told:
+        load(path, environment={**ENVIRONMENT, **known})
+    assert why in str(told.value)
+    assert "mysql" not in str(told.value)
 
 
 def test_zones_come_from_the_package_and_no_path_leads_out_of_it() -> None:

@@ -10,15 +10,16 @@ import pytest
 from monitor.core.exclusion import Book
 from monitor.core.fact import Fact, Outage
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
-from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US
+from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_instant
 from monitor.core.priority import Priority
 from monitor.detector.herald import Herald
 from monitor.detector.journal import Journal
-from monitor.detector.routing import Manners, Route
+from monitor.detector.routing import RUNBOOKS, Links, Manners, Route
 from monitor.detector.watch import OpenOutage, Watch
 from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim, Notified, NotifyMaintenance
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import FOR_OPERATORS, Kind, Severity
+from monitor.notify import Quiet
 from monitor.storage import OutboxRow, Unit
 from tests.ledger.keeping import AGREEMENTS, CLOSING, END, START, Keeper, kept, watched_april
 
@@ -60,6 +61,9 @@ class Teller:
 
     def told(self, *found: Fact, at_us: int | None = None) -> list[tuple[str, str]]:
         return [(row.kind, row.channel) for row in self.turn(*found, at_us=at_us)]
+
+    def quiet(self) -> list[Quiet]:
+        return list(self.herald.quiet)
 
     def ops(self, *found: Fact, at_us: int) -> list[str]:
         return [row.kind for row in self.turn(*found, at_us=at_us) if row.channel == "ops"]
@@ -199,10 +203,16 @@ def test_trouble_in_a_qualifying_window_is_told_at_its_end_as_the_same_outage(ke
     teller.turn()
     began_us = start_us + 10 * MINUTE_US
     teller.watches = {"portal": Watch("portal", began_us, OpenOutage(began_us, (3, 5)))}
+    teller.turn(at_us=start_us - 2 * MINUTE_US - 1)
+    assert teller.quiet() == []
+    teller.turn(at_us=start_us - 2 * MINUTE_US)
+    assert teller.quiet() == [Quiet(service="portal", start_us=start_us, end_us=start_us + HOUR_US)]
     assert "down" not in teller.ops(outage("portal", began_us), at_us=began_us)
+    assert len(teller.quiet()) == 1
     assert "down" not in teller.ops(at_us=start_us + HOUR_US - 1)
     assert teller.herald.alerts == ()
     rows = teller.turn(at_us=start_us + HOUR_US)
+    assert teller.quiet() == []
     (down,) = (row for row in rows if row.kind == "down")
     assert (down.payload["outage"], down.payload["duration"]) == ("o-portal", "3000.000000")
     assert teller.herald.journal.suppressed["maintenance"] == 1
@@ -215,7 +225,60 @@ def test_a_partner_is_told_of_a_disruption_without_the_figures_of_others(keeper:
     rows = teller.turn(outage("portal", keeper.now_us))
     (letter,) = (row for row in rows if row.channel == "letters")
     assert letter.kind == "disruption"
+    assert (letter.payload["partner"], letter.payload["partner_name"]) == ("acme", "Yayasan Acme")
     assert not {"effects", "error", "failing"} & set(letter.payload)
+
+
+def test_the_first_message_of_an_outage_has_the_deadlines_of_its_incident_and_where_to_read_on(keeper: Keeper) -> None:
+    keeper.adopt()
+    links = Links(page="https://jaga.example.id", runbooks="https://wiki.example.id/{runbook}.html")
+    teller = Teller(keeper, manners=Manners(links=links))
+    now_us = keeper.now_us
+    teller.watches = {"portal": Watch("portal", now_us, OpenOutage(now_us, (3, 5)))}
+    opened = Incident(
+        id="i-1",
+        event=IncidentEvent.OPENED,
+        at_us=now_us,
+        service="portal",
+        priority=Priority.P1,
+        cause=Cause.OUTAGE,
+        outage="o-portal",
+        found_us=now_us,
+        summary="portal is down",
+        by=AUTHOR,
+    )
+    rows = {row.kind: row.payload for row in teller.turn(outage("portal", now_us), opened)}
+    down = rows["down"]
+    assert (down["incident"], down["priority"]) == ("i-1", "P1")
+    zone = keeper.basis.zone("Asia/Jakarta")
+    assert down["response_due"] == format_instant(now_us + HOUR_US, zone), "P1: 1 h, around the clock"
+    assert down["resolution_due"] == format_instant(now_us + 8 * HOUR_US, zone)
+    assert down["links"] == [
+        "https://jaga.example.id/#incident-i-1",
+        "https://wiki.example.id/SlaServiceDown.html",
+    ]
+    (alert,) = teller.herald.alerts
+    assert alert.annotations == {
+        "summary": "portal is down",
+        "page_url": "https://jaga.example.id/#service-portal",
+        "runbook_url": "https://wiki.example.id/SlaServiceDown.html",
+        "outage": "o-portal",
+    }
+    assert "links" not in rows["disruption"], "a partner may not reach the addresses of those who run the services"
+
+
+def test_links_are_as_far_as_they_are_configured() -> None:
+    page, runbooks = Links(page="https://jaga.example.id"), Links(runbooks="https://wiki.example.id/{runbook}")
+    assert page.of(Kind.BLIND, service=None, incident=None) == ["https://jaga.example.id/"]
+    assert page.of(Kind.DEGRADED, service="portal", incident=None) == ["https://jaga.example.id/#service-portal"]
+    assert runbooks.of(Kind.BLIND, service=None, incident=None) == ["https://wiki.example.id/SlaServiceUnknown"]
+    assert runbooks.of(Kind.RECOVERED, service="portal", incident="i-1") == []
+    assert Links().of(Kind.DOWN, service="portal", incident="i-1") == []
+
+
+def test_every_runbook_that_is_linked_is_there(project_root: Path) -> None:
+    known = {file.stem for file in (project_root / "docs" / "runbooks").glob("*.md")}
+    assert set(RUNBOOKS.values()) <= known
 
 
 def test_degradation_is_told_by_its_incident(keeper: Keeper) -> None:

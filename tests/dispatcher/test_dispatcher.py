@@ -209,6 +209,19 @@ def test_what_is_refused_for_good_or_has_no_channel_is_kept_and_lets_others_pass
     assert run(post, wait_us=MINUTE_US) == 1
 
 
+def test_other_channels_are_tried_at_once_whatever_was_refused_before(make: Make) -> None:
+    refusing = Picky({"a"})
+    post = make(first=refusing)
+    post.queue(row("a", "first"), row("b", "late", incident="i-2"))
+    run(post, wait_us=1)
+    assert post.waiting() == ["a", "b"]
+    mended, late = Picky(set()), Picky(set())
+    post.dispatcher.use({"first": Way(channel=mended), "late": Way(channel=late)})
+    run(post, wait_us=SECOND_US)
+    assert (mended.taken, late.taken) == (["a"], ["b"]), "not after a quarter of an hour"
+    assert post.waiting() == []
+
+
 def test_what_is_told_of_one_incident_keeps_its_order(make: Make) -> None:
     picky = Picky(refused={"a"})
     post = make(mail=picky)

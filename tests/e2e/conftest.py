@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import http.server
 import json
 import os
 import queue
@@ -12,7 +13,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
+from http import HTTPStatus
 from pathlib import Path
 from typing import Any
 from urllib import request
@@ -40,11 +43,11 @@ def fetch(url: str, body: dict[str, Any] | None = None) -> str:
         return text
 
 
-def eventually(what: str, probe: Callable[[], bool]) -> None:
-    """Wait until it is so, within PATIENCE_S."""
-    until = time.monotonic() + PATIENCE_S
+def eventually(what: str, probe: Callable[[], bool], within_s: float = PATIENCE_S) -> None:
+    """Wait until it is so."""
+    until = time.monotonic() + within_s
     while not probe():
-        assert time.monotonic() < until, f"not within {PATIENCE_S} s: {what}"
+        assert time.monotonic() < until, f"not within {within_s} s: {what}"
         time.sleep(0.1)
 
 
@@ -87,6 +90,12 @@ class Process:
             if matching(line):
                 return line
 
+    def rest(self) -> list[str]:
+        """Every line until its end, those that were read included; it must have ended."""
+        while (line := self._queue.get(timeout=PATIENCE_S)) is not None:
+            self.lines.append(line)
+        return self.lines
+
     def stop(self, number: int) -> int:
         """Send the signal and wait for the exit code."""
         self.child.send_signal(number)
@@ -116,6 +125,57 @@ def sample(tmp_path: Path) -> Iterator[Sample]:
         yield Sample(json.loads(process.line(lambda line: line.startswith("{")))["url"])
     finally:
         process.end()
+
+
+@dataclass
+class Hook:
+    """A receiver of webhooks: it answers with `status`, and what it took stands in `came` as (path, body)."""
+
+    url: str
+    status: int = 200
+    came: queue.Queue[tuple[str, Any]] = field(default_factory=queue.Queue)
+
+    def next(self, wanted: Callable[[str, Any], bool], within_s: float = PATIENCE_S) -> Any:  # noqa: ANN401 - JSON
+        """The next body that is wanted; what came before it is left behind."""
+        until = time.monotonic() + within_s
+        while True:
+            path, body = self.came.get(timeout=max(0.01, until - time.monotonic()))
+            if wanted(path, body):
+                return body
+
+
+@contextmanager
+def _listening() -> Iterator[Hook]:
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_POST(self) -> None:
+            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+            if made.status == HTTPStatus.OK:
+                made.came.put((self.path, body))
+            self.send_response(made.status)
+            self.end_headers()
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        made = Hook(f"http://127.0.0.1:{server.server_address[1]}")
+        serving = threading.Thread(target=server.serve_forever, daemon=True)
+        serving.start()
+        yield made
+        server.shutdown()
+        serving.join(PATIENCE_S)
+
+
+@pytest.fixture
+def make_hook() -> Iterator[Callable[[], Hook]]:
+    """Makes receivers, each on a port of its own."""
+    with ExitStack() as stack:
+        yield lambda: stack.enter_context(_listening())
+
+
+@pytest.fixture
+def hook(make_hook: Callable[[], Hook]) -> Hook:
+    return make_hook()
 
 
 class Cli:

@@ -7,20 +7,18 @@ with seconds; nothing else of the files is changed but addresses.
 
 from __future__ import annotations
 
-import http.server
 import json
-import queue
 import shutil
 import signal
-import threading
 from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from monitor.config import shipped
-from tests.e2e.conftest import PATIENCE_S, Cli, Sample, daemon_in, eventually, fetch, is_scraped, started
+from tests.e2e.conftest import PATIENCE_S, Cli, Hook, Sample, daemon_in, eventually, fetch, is_scraped, started
 
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
 
@@ -28,34 +26,10 @@ Page = dict[str, Any]
 
 
 @pytest.fixture
-def receiver() -> Iterator[tuple[str, queue.Queue[tuple[str, Page]]]]:
-    """The address of a receiver, and (path, alert) of whatever came."""
-    came: queue.Queue[tuple[str, Page]] = queue.Queue()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            body = json.loads(self.rfile.read(int(self.headers["content-length"])))
-            for alert in body["alerts"]:
-                came.put((self.path, alert))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever, daemon=True)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}", came
-        server.shutdown()
-        serving.join(PATIENCE_S)
-
-
-@pytest.fixture
-def alertmanager(tmp_path: Path, receiver: tuple[str, queue.Queue[tuple[str, Page]]]) -> Iterator[str]:
+def alertmanager(tmp_path: Path, hook: Hook) -> Iterator[str]:
     folder = tmp_path / "alertmanager"
     folder.mkdir()
-    text = (shipped("alertmanager") / "alertmanager.yml").read_text().replace("http://127.0.0.1:9095", receiver[0])
+    text = (shipped("alertmanager") / "alertmanager.yml").read_text().replace("http://127.0.0.1:9095", hook.url)
     for name in ("group_wait", "group_interval"):
         for written in ("30s", "10s", "5m", "1m"):
             text = text.replace(f"{name}: {written}", f"{name}: 1s")
@@ -86,17 +60,20 @@ def prometheus(tmp_path: Path, watched: str, alertmanager: str) -> Iterator[str]
     process.end()
 
 
-def is_ours(path: str, alert: Page, status: str) -> bool:
-    """Whether it is a page about the service with this status."""
-    return path == "/pages" and alert["labels"]["alertname"] == "SlaServiceDown" and alert["status"] == status
+def ours(body: Page, status: str) -> Page | None:
+    """The page about the service with this status, if it is among those of a delivery."""
+    for alert in body["alerts"]:
+        if alert["labels"]["alertname"] == "SlaServiceDown" and alert["status"] == status:
+            return dict(alert)
+    return None
 
 
-def page(came: queue.Queue[tuple[str, Page]], status: str) -> Page:
+def page(hook: Hook, status: str) -> Page:
     """The next page about the service with this status."""
-    while True:
-        path, alert = came.get(timeout=2 * PATIENCE_S)
-        if is_ours(path, alert, status):
-            return alert
+    body = hook.next(lambda path, body: path == "/pages" and ours(body, status) is not None, 2 * PATIENCE_S)
+    found = ours(body, status)
+    assert found is not None
+    return found
 
 
 def alerts(prometheus: str) -> list[tuple[str, str]]:
@@ -118,15 +95,14 @@ def evaluations_pass(prometheus: str, count: int) -> None:
 
 
 def test_a_page_arrives_outlives_the_daemon_and_resolves_on_recovery(
-    cli: Cli, sample: Sample, prometheus: str, receiver: tuple[str, queue.Queue[tuple[str, Page]]]
+    cli: Cli, sample: Sample, prometheus: str, hook: Hook
 ) -> None:
-    _, came = receiver
     daemon = daemon_in(cli)
     try:
         eventually("the watchdog fires", lambda: ("SlaWatchdog", "firing") in alerts(prometheus))
         assert ("SlaServiceDown", "firing") not in alerts(prometheus)
         sample.set_mode("all")
-        fired = page(came, "firing")
+        fired = page(hook, "firing")
         assert fired["labels"]["sla_service"] == "cloud"
         assert fired["labels"]["severity"] == "page"
         assert fired["annotations"]["summary"] == "cloud is down"
@@ -136,13 +112,42 @@ def test_a_page_arrives_outlives_the_daemon_and_resolves_on_recovery(
         eventually("Prometheus misses the daemon", lambda: is_scraped(prometheus, "0"))
         evaluations_pass(prometheus, 3)
         assert ("SlaServiceDown", "firing") in alerts(prometheus), "an alert on the instant would be gone by now"
-        assert not any(is_ours(path, alert, "resolved") for path, alert in list(came.queue))
+        assert not any(ours(body, "resolved") for _path, body in list(hook.came.queue))
 
         daemon = daemon_in(cli)
         eventually("Prometheus has it back", lambda: is_scraped(prometheus, "1"))
         sample.set_mode("healthy")
-        resolved = page(came, "resolved")
+        resolved = page(hook, "resolved")
         assert resolved["labels"]["sla_service"] == "cloud"
+        assert daemon.stop(signal.SIGTERM) == 0
+    finally:
+        daemon.end()
+
+
+def test_a_window_that_qualifies_is_silent_in_alertmanager_until_it_is_cancelled(cli: Cli, alertmanager: str) -> None:
+    file = cli.folder / "config" / "jaga.yaml"
+    channel = f"{{alertmanager: {{urls: ['{alertmanager}'], every: 30s, silences: true}}}}"
+    file.write_text(file.read_text() + f"channels: {{alerts: {channel}}}\n")
+
+    def silences() -> list[tuple[str, str]]:
+        found = json.loads(fetch(f"{alertmanager}/api/v2/silences"))
+        return [(one["status"]["state"], one["matchers"][0]["value"]) for one in found]
+
+    daemon = daemon_in(cli)
+    try:
+        now = datetime.now(UTC)
+        window = [
+            "--start",
+            (now + timedelta(seconds=110)).isoformat(),
+            "--end",
+            (now + timedelta(hours=1)).isoformat(),
+        ]
+        told = ["--notified", "acme", "--at", (now - timedelta(days=3)).isoformat(), "--evidence", "a letter"]
+        cli("maintenance", "announce", "cloud", *window, "--summary", "upgrade", *told)
+        # A level is stated every 30 s.
+        eventually("it is silenced from its start on", lambda: silences() == [("pending", "cloud")], 2 * PATIENCE_S)
+        cli("maintenance", "cancel", "m-1")
+        eventually("it is not silenced any more", lambda: silences() == [("expired", "cloud")], 2 * PATIENCE_S)
         assert daemon.stop(signal.SIGTERM) == 0
     finally:
         daemon.end()

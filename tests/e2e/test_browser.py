@@ -35,7 +35,7 @@ HOSTILE = (
 
 def hostile_status() -> dict[str, Any]:
     """Every text of the document is hostile."""
-    services = []
+    services: list[dict[str, Any]] = []
     for text in HOSTILE:
         window = {
             "id": text,
@@ -45,6 +45,7 @@ def hostile_status() -> dict[str, Any]:
             "running": True,
             "qualifies": False,
             "rejected": {text: text},
+            "notice_by": {text: text} if len(services) % 2 else {},
         }
         services.append(
             {
@@ -59,7 +60,7 @@ def hostile_status() -> dict[str, Any]:
                 "outage": {"start": text, "seconds": text},
                 "maintenance": [window],
                 "months": [{"partner": text, "month": text, "best_case": text}],
-                "incidents": [{"id": text, "priority": text, "summary": text}],
+                "incidents": [{"id": text, "priority": text, "phase": text}],
             },
         )
     return {"at": HOSTILE[0], "services": services}

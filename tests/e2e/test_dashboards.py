@@ -1,7 +1,8 @@
 """The dashboards against the real thing: every query of every panel and annotation is asked of a real Prometheus that
 scrapes the real daemon, and answers with data (OPS, Grafana).
 
-Grafana itself is in neither Debian nor a wheel: what it would draw is not shown here, what it would ask is.
+Grafana itself is in neither Debian nor a wheel: what it would ask is tested here, and what comes of the answers is
+drawn by a tool of our own (test_pictures.py).
 """
 
 from __future__ import annotations
@@ -73,6 +74,16 @@ def test_a_dashboard_is_kept_by_hand_and_tidy(path: Path) -> None:
     for panel in panels:
         assert panel["gridPos"]["x"] + panel["gridPos"]["w"] <= 24
         assert panel["type"] == "row" or panel["datasource"]["uid"] == "${datasource}"
+
+
+@pytest.mark.parametrize("path", DASHBOARDS, ids=lambda path: str(path.name))
+def test_tables_of_several_queries_can_be_merged(path: Path) -> None:
+    """Grafana merges rows that agree in every column that all have: each metric's own name would keep them apart."""
+    for panel in board(path)["panels"]:
+        if panel["type"] != "table" or len(panel["targets"]) < 2:
+            continue
+        for target in panel["targets"]:
+            assert re.match(r"\w+ by \([\w, ]+\) \(", target["expr"]), f"{panel['title']} {target['refId']}"
 
 
 def test_the_five_dashboards_are_there() -> None:

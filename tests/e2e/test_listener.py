@@ -6,6 +6,7 @@ import contextlib
 import json
 import resource
 import shutil
+import signal
 import socket
 import ssl
 import threading
@@ -23,11 +24,14 @@ import trustme
 from monitor.core.run import Outcome, Run, StepRecord
 from monitor.telemetry.blackbox import probe_metrics
 from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Process, Sample, eventually, fetch, shown, started
+from tests.web.fuzzing import CONFORMANCE, Caller, fuzz
 
 ATTACKER = "127.0.0.2"
 SOCKETS = 500
 DESCRIPTORS = 256
 ATTACK_S = 12
+FUZZED = 8
+"""Requests of each operation and kind."""
 
 
 def ask(pages: str, method: str, path: str, token: str | None = None, body: Any = None) -> tuple[int, Any]:  # noqa: ANN401
@@ -45,6 +49,25 @@ def ask(pages: str, method: str, path: str, token: str | None = None, body: Any 
         return answer.status, json.loads(raw) if "json" in (answer.getheader("Content-Type") or "") else raw
     finally:
         connection.close()
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(180)
+def test_a_running_daemon_answers_as_it_describes_itself_and_stays_whole(cli: Cli, daemon: tuple[Process, str]) -> None:
+    """What schemathesis makes of the description, asked of the program over its socket with its limits in force."""
+    process, pages = daemon
+    token = cli("token", "create", "fuzz", "--scope", "admin").strip()
+    eventually("it has evidence", lambda: len(shown(pages)["passing"]) == 4)
+    described = json.loads(fetch(f"{pages}/api/v1/openapi.json"))
+    broken = fuzz(described, Caller(pages, token, peers=40), examples=FUZZED, checks=CONFORMANCE)
+    assert broken == []
+    assert ask(pages, "GET", "/-/ready")[0] == 200
+    eventually("it watches on", lambda: len(shown(pages)["passing"]) == 4)
+    assert process.stop(signal.SIGTERM) == 0
+    said = [json.loads(line) for line in process.rest()]
+    assert [one for one in said if one["event"] in {"page failed", "page timed out"}] == []
+    assert [one["event"] for one in said if one["level"] == "critical"] == []
+    cli("ledger", "verify")
 
 
 def test_tokens_open_the_api_of_a_running_daemon(cli: Cli, daemon: tuple[Process, str]) -> None:

@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import http.server
 import json
-import queue
-import threading
-from collections.abc import Callable, Iterator
+import re
+import signal
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import Any
 
 import pytest
 
-from tests.e2e.conftest import PATIENCE_S, Cli, Sample, daemon_in, eventually
+from tests.e2e.conftest import JAGA, PATIENCE_S, Cli, Hook, Process, Sample, daemon_in, eventually, fetch, shown
 from tests.notify.conftest import MailServer, authority, start_mail
 
 __all__ = ["authority", "start_mail"]  # fixtures of the mail server
@@ -21,32 +19,11 @@ __all__ = ["authority", "start_mail"]  # fixtures of the mail server
 pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
 
 
-@pytest.fixture
-def hook() -> Iterator[tuple[str, queue.Queue[dict[str, Any]]]]:
-    came: queue.Queue[dict[str, Any]] = queue.Queue()
-
-    class Handler(http.server.BaseHTTPRequestHandler):
-        def do_POST(self) -> None:
-            came.put(json.loads(self.rfile.read(int(self.headers["content-length"]))))
-            self.send_response(200)
-            self.end_headers()
-
-        def log_message(self, *_: object) -> None:
-            pass
-
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        serving = threading.Thread(target=server.serve_forever, daemon=True)
-        serving.start()
-        yield f"http://127.0.0.1:{server.server_address[1]}/", came
-        server.shutdown()
-        serving.join(PATIENCE_S)
-
-
 def with_channels(cli: Cli, mail: MailServer, hook: str) -> None:
     file = Path(cli.folder, "config", "jaga.yaml")
     smtp = f"host: 127.0.0.1, port: {mail.port}, tls: none, from: jaga@example.id"
     file.write_text(
-        file.read_text()
+        file.read_text().replace("127.0.0.1:0}", "127.0.0.1:0, external_url: 'https://jaga.example.id/'}")
         + "channels:\n"
         + f"  letters: {{email: {{{smtp}, to: [sari@acme.example]}}, partners: all, lang: id}}\n"
         + f"  hook: {{webhook: {{url: '{hook}'}}, group: 1s}}\n"
@@ -59,11 +36,10 @@ def test_a_fault_is_told_and_a_window_announced(
     cli: Cli,
     sample: Sample,
     start_mail: Callable[..., MailServer],
-    hook: tuple[str, queue.Queue[dict[str, Any]]],
+    hook: Hook,
 ) -> None:
-    url, came = hook
     mail = start_mail()
-    with_channels(cli, mail, url)
+    with_channels(cli, mail, f"{hook.url}/")
     assert 'unknown key, did you mean "url"?' in cli("check", code=2)
     assert "letters took it: 1 of 1 recipients: 2.0.0 Ok: queued as 4711" in cli("notify", "test", "letters")
     assert mail.mails[0][1]["Subject"] == "Pesan uji Jaga melalui letters"
@@ -71,13 +47,11 @@ def test_a_fault_is_told_and_a_window_announced(
     daemon = daemon_in(cli)
     try:
         sample.set_mode("all")
-        down = came.get(timeout=PATIENCE_S)
-        while down["kind"] != "down":
-            down = came.get(timeout=PATIENCE_S)
+        down = hook.next(lambda _path, body: body["kind"] == "down")
+        assert {"incident", "response_due", "resolution_due"} <= set(down), "what it opened, and until when"
+        assert down["links"][0] == f"https://jaga.example.id/#incident-{down['incident']}"
         sample.set_mode("healthy")
-        recovered = came.get(timeout=PATIENCE_S)
-        while recovered["kind"] != "recovered":
-            recovered = came.get(timeout=PATIENCE_S)
+        recovered = hook.next(lambda _path, body: body["kind"] == "recovered")
         assert recovered["about"] == down["about"]
         start = datetime.now(UTC) + timedelta(hours=72)
         window = ("--start", start.isoformat(), "--end", (start + timedelta(hours=1)).isoformat())
@@ -94,5 +68,60 @@ def test_a_fault_is_told_and_a_window_announced(
         broken = [one for one in listed["messages"] if one["channel"] == "broken"]
         assert broken, "what a misconfigured channel should have told waits for it"
         eventually("it was tried", lambda: "misconfigured" in cli("notify", "list"))
+    finally:
+        daemon.end()
+
+
+def test_channels_come_go_and_change_with_a_reload_and_what_waits_for_them_is_kept(
+    cli: Cli, sample: Sample, make_hook: Callable[[], Hook]
+) -> None:
+    old, new, other = make_hook(), make_hook(), make_hook()
+    old.status = 503
+    file = Path(cli.folder, "config", "jaga.yaml")
+    before = file.read_text() + "messages: {recover_after: 1s}\n"
+
+    def written(**channels: str) -> None:
+        lines = [f"  {name}: {{webhook: {{{hook}}}, group: null}}\n" for name, hook in channels.items()]
+        file.write_text(before + "channels:\n" + "".join(lines))
+
+    def waiting() -> dict[str, list[str]]:
+        found: dict[str, list[str]] = {}
+        for one in json.loads(cli("notify", "list", "--json"))["messages"]:
+            found.setdefault(one["channel"], []).append(one["key"])
+        return found
+
+    written(first=f"url: '{old.url}'", second=f"url: '{old.url}'", wrong="uri: nonsense")
+    assert 'did you mean "url"?' in cli("check", code=2)
+    daemon = Process.start([str(JAGA), "run", "--log-format", "json"], cli.folder, read="stderr")
+    try:
+        # A channel that is wrong is told, and the rest of the program starts.
+        daemon.line(lambda line: '"event":"channel misconfigured"' in line and '"channel":"wrong"' in line)
+        pages = json.loads(daemon.line(lambda line: '"event":"ready"' in line))["pages"]
+        eventually("all is well", lambda: len(shown(pages)["passing"]) == 4)
+        sample.set_mode("all")
+        eventually("it waits", lambda: set(waiting()) >= {"first", "second", "wrong"})
+        eventually("it was refused", lambda: "503" in cli("notify", "list"))
+        failing = r'^sla_notification_failures_total\{channel="wrong"\} [1-9]'
+        eventually("it counts as failing", lambda: bool(re.search(failing, fetch(f"{pages}/metrics"), re.MULTILINE)))
+        kept = waiting()
+
+        # Changed (by signal): what waits goes to the new address. Removed: what waits, waits.
+        written(first=f"url: '{new.url}'")
+        daemon.child.send_signal(signal.SIGHUP)
+        daemon.line(lambda line: '"event":"configuration reloaded"' in line)
+        first = new.next(lambda _path, body: body["kind"] == "down", 2 * PATIENCE_S)
+        assert first["key"] in kept["first"]
+        assert set(waiting()["second"]) >= set(kept["second"])
+
+        # Added, back and put right (over the control socket): they get what waited, the new one what comes.
+        to_other = f"url: '{other.url}'"
+        written(first=f"url: '{new.url}'", second=to_other, wrong=to_other, third=to_other)
+        cli("reload")
+        got = {other.next(lambda _path, body: body["kind"] == "down", 2 * PATIENCE_S)["key"] for _ in range(2)}
+        assert got <= {*kept["second"], *kept["wrong"]}
+        sample.set_mode("healthy")
+        third = other.next(lambda _path, body: body["kind"] == "recovered" and "/third" in body["key"], 2 * PATIENCE_S)
+        assert third["about"] == first["about"]
+        eventually("nothing waits", lambda: not waiting())
     finally:
         daemon.end()

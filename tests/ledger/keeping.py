@@ -2,26 +2,37 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from zoneinfo import ZoneInfo
 
 from monitor.core.calendar import Month
 from monitor.core.check import Check, CheckList
-from monitor.core.fact import ChecksAdopted, Fact
+from monitor.core.fact import (
+    ChecksAdopted,
+    Claim,
+    Exclusion,
+    ExclusionReason,
+    Fact,
+    Maintenance,
+    Notice,
+    Reversal,
+)
 from monitor.core.instant import DAY_US, HOUR_US, SECOND_US
 from monitor.core.run import Outcome, Run
-from monitor.core.terms import Agreements
+from monitor.core.terms import Agreements, Subscription
 from monitor.ledger.act import Done, Order, act
-from monitor.ledger.command import Command
+from monitor.ledger.command import CloseMonth, Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.evidence import Evidence
 from monitor.ledger.month import Months, Statement
 from monitor.ledger.record import Basis
 from monitor.storage import Store, Unit
 from monitor.storage.opening import open_store
-from tests.core.examples import at, subscription, terms
+from tests.core.examples import at, rupiah, subscription, terms
+from tests.ledger.sealing import cool_all, seal
 
 APRIL = Month(2026, 4)
 START, END = at("2026-04-01T00:00:00"), at("2026-05-01T00:00:00")
@@ -127,3 +138,63 @@ def watched_april(keeper: Keeper, down: Iterable[tuple[int, int]] = ()) -> None:
     stamps = range(START - DAY_US, END + DAY_US, LONG)
     keeper.put(runs=[run(stamp, "fail" if stamp in failing else "pass") for stamp in stamps])
     keeper.now_us = CLOSING
+
+
+BOTH = Agreements(
+    terms=(terms(),),
+    subscriptions=(
+        *AGREEMENTS.subscriptions,
+        Subscription(partner="zeta", service="mail", contract="mitra", fee=rupiah(99)),
+        Subscription(partner="zeta", service="portal", contract="mitra", fee=rupiah(77)),
+    ),
+    service_names=(("portal", "Portal"), ("mail", "Mail")),
+    partner_names=(("acme", "Yayasan Acme"), ("zeta", "Zeta and Sons")),
+)
+
+
+def _exclusion(name: str, partners: tuple[str, ...] | None, services: tuple[str, ...] = ("portal",)) -> Exclusion:
+    return Exclusion(
+        id=name,
+        reason=ExclusionReason.THIRD_PARTY,
+        services=services,
+        partners=partners,
+        start_us=START + 100 * HOUR_US,
+        end_us=START + 101 * HOUR_US,
+        at_us=START + 200 * HOUR_US,
+    )
+
+
+@contextmanager
+def two_partners(folder: Path, before_close: Callable[[Keeper], object] = lambda _keeper: None) -> Iterator[Keeper]:
+    """April for two partners and two services, sealed, closed, with decisions for one, the other and both."""
+    with kept(folder, BOTH) as keeper:
+        watched_april(keeper, [(100, 115), (300, 302)])
+        mail = CheckList(
+            service="mail",
+            at_us=START - DAY_US,
+            interval_us=HOUR_US,
+            timeout_us=10 * SECOND_US,
+            stale_after_us=2 * HOUR_US,
+            checks=(Check(id="smtp"),),
+        )
+        hidden = [run(at, "fail", check="smtp") for at in range(START, END, 6 * HOUR_US)]
+        other = Maintenance(id="m-zeta", services=("mail",), start_us=START, end_us=END, at_us=START)
+        keeper.put(
+            facts=[
+                ChecksAdopted(list=mail),
+                other,
+                Notice(maintenance="m-zeta", partner="zeta", at_us=START, channel="email"),
+                _exclusion("x-both", None),
+                _exclusion("x-acme", ("acme",)),
+                _exclusion("x-zeta", ("zeta",)),
+                Reversal(of="x-zeta", at_us=END),
+                Claim(partner="zeta", service="portal", month="2026-03", at_us=END),
+            ],
+            runs=[replace(one, service="mail") for one in hidden],
+        )
+        seal(keeper.store, CLOSING)
+        cool_all(keeper.store, CLOSING)
+        before_close(keeper)
+        for partner, service in (("acme", "portal"), ("zeta", "portal")):
+            keeper.given(CloseMonth(partner=partner, service=service, month=str(APRIL)))
+        yield keeper

@@ -12,88 +12,27 @@ import pytest
 
 from monitor.core.availability import account
 from monitor.core.chain import canonical, digest
-from monitor.core.check import Check, CheckList
 from monitor.core.entry import Entry, open_entry
 from monitor.core.evidence import outcome_spans
 from monitor.core.exclusion import Book, excluded_for
-from monitor.core.fact import ChecksAdopted, Claim, Exclusion, ExclusionReason, Maintenance, Notice, Reversal
-from monitor.core.instant import DAY_US, HOUR_US, SECOND_US
+from monitor.core.fact import Exclusion, Reversal
+from monitor.core.instant import SECOND_US
 from monitor.core.merkle import Tree, leaf_hash, proves_inclusion
 from monitor.core.run import Run, SourceKey
 from monitor.core.segment import read_runs
-from monitor.core.terms import Agreements, Subscription
 from monitor.core.verdict import judge
 from monitor.core.wire import read_place, read_run
 from monitor.ledger.carried import read_row, read_sealed
-from monitor.ledger.command import CloseMonth
 from monitor.ledger.evidence import check_lists
 from monitor.ledger.partial import UnknownPartnerError, export_partial
 from monitor.ledger.record import read_record
-from tests.core.examples import rupiah, terms
-from tests.ledger.keeping import AGREEMENTS, APRIL, CLOSING, END, START, Keeper, kept, run, watched_april
-from tests.ledger.sealing import cool_all, seal
-
-BOTH = Agreements(
-    terms=(terms(),),
-    subscriptions=(
-        *AGREEMENTS.subscriptions,
-        Subscription(partner="zeta", service="mail", contract="mitra", fee=rupiah(99)),
-        Subscription(partner="zeta", service="portal", contract="mitra", fee=rupiah(77)),
-    ),
-    service_names=(("portal", "Portal"), ("mail", "Mail")),
-    partner_names=(("acme", "Yayasan Acme"), ("zeta", "Zeta and Sons")),
-)
-
-
-def exclusion(name: str, partners: tuple[str, ...] | None, services: tuple[str, ...] = ("portal",)) -> Exclusion:
-    return Exclusion(
-        id=name,
-        reason=ExclusionReason.THIRD_PARTY,
-        services=services,
-        partners=partners,
-        start_us=START + 100 * HOUR_US,
-        end_us=START + 101 * HOUR_US,
-        at_us=START + 200 * HOUR_US,
-    )
+from tests.ledger.keeping import APRIL, BOTH, CLOSING, Keeper, two_partners
 
 
 @pytest.fixture
 def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    """April for two partners and two services, sealed, closed, with decisions for one, the other and both."""
-    with kept(tmp_path, BOTH) as keeper:
-        watched_april(keeper, [(100, 115), (300, 302)])
-        mail = CheckList(
-            service="mail",
-            at_us=START - DAY_US,
-            interval_us=HOUR_US,
-            timeout_us=10 * SECOND_US,
-            stale_after_us=2 * HOUR_US,
-            checks=(Check(id="smtp"),),
-        )
-        hidden = [run(at, "fail", check="smtp") for at in range(START, END, 6 * HOUR_US)]
-        other = Maintenance(id="m-zeta", services=("mail",), start_us=START, end_us=END, at_us=START)
-        keeper.put(
-            facts=[
-                ChecksAdopted(list=mail),
-                other,
-                Notice(maintenance="m-zeta", partner="zeta", at_us=START, channel="email"),
-                exclusion("x-both", None),
-                exclusion("x-acme", ("acme",)),
-                exclusion("x-zeta", ("zeta",)),
-                Reversal(of="x-zeta", at_us=END),
-                Claim(partner="zeta", service="portal", month="2026-03", at_us=END),
-            ],
-            runs=[_of_mail(one) for one in hidden],
-        )
-        seal(keeper.store, CLOSING)
-        cool_all(keeper.store, CLOSING)
-        for partner, service in (("acme", "portal"), ("zeta", "portal")):
-            keeper.given(CloseMonth(partner=partner, service=service, month=str(APRIL)))
+    with two_partners(tmp_path) as keeper:
         yield keeper
-
-
-def _of_mail(one: Run) -> Run:
-    return Run(service="mail", check="smtp", location="jkt-1", start_us=one.start_us, outcome=one.outcome)
 
 
 def given_to(keeper: Keeper, partner: str) -> list[dict[str, Any]]:

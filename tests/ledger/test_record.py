@@ -43,3 +43,20 @@ def test_other_agreements_are_another_record(tmp_path: Path) -> None:
         renamed = replace(AGREEMENTS, partner_names=(("acme", "Acme Baru"),))
         keeping.read(keeper.store, AGREEMENTS)
         assert keeping.read(keeper.store, renamed) == read_record(keeper.store, renamed)
+
+
+def test_a_reader_that_is_frozen_gets_the_record_of_its_state_whoever_asked_before(tmp_path: Path) -> None:
+    with kept(tmp_path) as keeper:
+        watched_april(keeper)
+        keeping = RecordKeeper()
+        with keeper.store.snapshot() as early:
+            then = read_record(early, AGREEMENTS)
+            assert keeping.read(early, AGREEMENTS) == then
+            keeper.given(CloseMonth(partner="acme", service="portal", month="2026-04"))
+            with keeper.store.snapshot() as late:
+                now = read_record(late, AGREEMENTS)
+                assert now.size > then.size
+                assert keeping.read(late, AGREEMENTS) == now
+                assert keeping.read(early, AGREEMENTS) == then, "not what another saw after it was frozen"
+                assert keeping.read(late, AGREEMENTS) == now
+        assert keeping.read(keeper.store, AGREEMENTS) == now

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from monitor import audit
+from monitor.core.fact import Annulment, Reversal
 from monitor.core.instant import DAY_US, HOUR_US
 from monitor.core.segment import hour_of
 from monitor.core.span import Span
-from monitor.ledger.command import Annul, CloseMonth
+from monitor.ledger.command import Annul, CloseMonth, Reverse
+from monitor.ledger.evidence import rebuild
 from monitor.ledger.explain import explain
+from monitor.ledger.interchange import export
 from monitor.ledger.retention import gone
 from tests.core.examples import WIB
 from tests.ledger.keeping import APRIL, CLOSING, END, START, Keeper, kept, run, watched_april
@@ -124,3 +129,47 @@ def test_an_hour_with_a_run_that_came_after_the_close_keeps_its_runs(keeper: Kee
     assert len(expired) > 600
     assert hour_of(late.start_us) not in expired
     assert keeper.statement(1).document["digest"] == issued["digest"]
+
+
+def test_an_annulment_that_is_taken_back_over_expired_runs_changes_nothing_they_said(
+    keeper: Keeper, tmp_path: Path
+) -> None:
+    """Sealed with the annulment, expired with it: that their runs failed is known to nobody any more. The verb refuses,
+    and where a reversal stands on record all the same, every version stands, and the time stays unknown.
+    """
+    voided = Span(START + 104 * HOUR_US, START + 106 * HOUR_US)
+    (annulment,) = keeper.given(
+        Annul(
+            service="portal",
+            check="login",
+            location="jkt-1",
+            start_us=voided.start_us,
+            end_us=voided.end_us,
+            note="our own network",
+        )
+    )
+    close(keeper)
+    issued = keeper.statement(1).document
+    assert issued["coverage"]["unknown_seconds"] != "0.000000"
+    expired = {hour_us for _, hour_us in age(keeper)}
+    assert set(range(hour_of(voided.start_us), voided.end_us, HOUR_US)) <= expired
+    assert isinstance(annulment, Annulment)
+    assert "have expired" in keeper.refused(Reverse(of=annulment.id, note="it was not our network"))
+    keeper.put(facts=[Reversal(of=annulment.id, at_us=keeper.now_us)])
+    assert keeper.statement(1).document["digest"] == issued["digest"]
+    close(keeper, restate_reason="the annulment was taken back")
+    second = keeper.statement(2).document
+    for name in ("availability", "coverage", "downtime", "outages"):
+        assert second[name] == issued[name], name
+    assert [decision["type"] for decision in second["decisions"]] == ["annulment", "reversal"]
+    (source,) = keeper.store.sources()
+    before = keeper.store.spans_of(source, MONTH)
+    rebuild(keeper.store)
+    assert keeper.store.spans_of(source, MONTH) == before
+    path = tmp_path / "export.jsonl"
+    with path.open("wb") as out:
+        export(keeper.store, out)
+    ledger = audit.read_ledger(path)
+    for document in (keeper.statement(1).document, second):
+        told = audit.audit(ledger, json.loads(json.dumps(document))).differences
+        assert [str(difference) for difference in told] == []

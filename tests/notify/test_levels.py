@@ -16,10 +16,11 @@ import pytest
 import structlog
 
 from monitor.clock import live_clock
-from monitor.core.instant import MINUTE_US, SECOND_US, format_instant, parse_instant
+from monitor.core.instant import HOUR_US, MINUTE_US, SECOND_US, format_instant, parse_instant
 from monitor.dispatcher.levels import Levels, Standing
 from monitor.dispatcher.tally import Tally
-from monitor.notify import Alert, DeliveryError
+from monitor.notify import Alert, DeliveryError, Quiet
+from monitor.notify._silences import Silences, _Held
 from monitor.notify.alertmanager import AlertmanagerLevel
 from monitor.notify.heartbeat import HeartbeatLevel
 from tests.notify.conftest import HttpReceiver
@@ -152,6 +153,118 @@ async def test_a_real_alertmanager_holds_the_alert_until_it_is_resolved(alertman
     assert left["annotations"] == {"failing": "7/9"}
     assert left["fingerprint"] == held["portal"]["fingerprint"], "labels are stable"
     clock.close()
+
+
+async def silences(url: str) -> dict[str, list[dict[str, Any]]]:
+    """The silences of a real Alertmanager by their state."""
+    found: dict[str, list[dict[str, Any]]] = {}
+    async with aiohttp.ClientSession() as session, session.get(f"{url}/api/v2/silences") as response:
+        every: list[dict[str, Any]] = await response.json()
+    for one in every:
+        found.setdefault(one["status"]["state"], []).append(one)
+    return found
+
+
+async def test_a_real_alertmanager_is_silent_about_a_service_in_maintenance_and_about_nothing_else(
+    alertmanager: str,
+) -> None:
+    clock = live_clock(asyncio.get_running_loop())
+    now_us = clock.now_us()
+    windows = [Quiet(service="portal", start_us=now_us - MINUTE_US, end_us=now_us + HOUR_US)]
+    manager = AlertmanagerLevel(
+        urls=[alertmanager], every_us=EVERY_US, look_up=lambda text: text, quiet=lambda: tuple(windows)
+    )
+    names = ("SlaServiceDown", "SlaMonitorStalled", "SlaLedgerUnhealthy", "JagaMonitoringBlind", "SlaCreditOwed")
+    others = [Alert(labels={"alertname": name, "sla_service": "portal"}, since_us=now_us) for name in names]
+    await manager.sync([alert(), alert("shop"), *others], now_us)
+
+    # Created: leased, not for the whole window.
+    (made,) = (await silences(alertmanager))["active"]
+    assert abs(parse_instant(made["endsAt"]) - now_us - 4 * EVERY_US) < SECOND_US
+    assert made["createdBy"] == "jaga"
+    quieted: set[tuple[str, str]] = set()
+    async with asyncio.timeout(PATIENCE_S):
+        while not quieted:
+            quieted = {
+                (one["labels"]["alertname"], one["labels"]["sla_service"])
+                for one in await listed(alertmanager)
+                if one["status"]["state"] == "suppressed"
+            }
+    assert quieted == {("JagaServiceDown", "portal"), ("SlaServiceDown", "portal")}
+
+    # Extended: the same silence, and never beyond the end of the window.
+    await manager.sync([alert()], now_us + EVERY_US)
+    (longer,) = (await silences(alertmanager))["active"]
+    assert longer["id"] == made["id"]
+    assert abs(parse_instant(longer["endsAt"]) - now_us - 5 * EVERY_US) < SECOND_US
+    windows[:] = [Quiet(service="portal", start_us=now_us - MINUTE_US, end_us=now_us + 2 * MINUTE_US)]
+    await manager.sync([alert()], now_us + EVERY_US)
+    (cut,) = (await silences(alertmanager))["active"]
+    assert (cut["id"], parse_instant(cut["endsAt"]) // SECOND_US) == (made["id"], (now_us + 2 * MINUTE_US) // SECOND_US)
+
+    # Finished or cancelled: over at once.
+    windows.clear()
+    await manager.sync([alert()], now_us + EVERY_US)
+    assert {state: [one["id"] for one in of] for state, of in (await silences(alertmanager)).items()} == {
+        "expired": [made["id"]]
+    }
+    clock.close()
+
+
+async def test_a_window_that_is_about_to_begin_is_silent_from_its_start_and_may_be_cancelled_before(
+    alertmanager: str,
+) -> None:
+    clock = live_clock(asyncio.get_running_loop())
+    now_us = clock.now_us()
+    windows = [Quiet(service="portal", start_us=now_us + MINUTE_US, end_us=now_us + HOUR_US)]
+    manager = AlertmanagerLevel(
+        urls=[alertmanager], every_us=EVERY_US, look_up=lambda text: text, quiet=lambda: tuple(windows)
+    )
+    await manager.sync([], now_us)
+    await manager.sync([], now_us)
+    (made,) = (await silences(alertmanager))["pending"]
+    assert abs(parse_instant(made["startsAt"]) - now_us - MINUTE_US) < SECOND_US
+    windows.clear()
+    await manager.sync([], now_us)
+    assert set(await silences(alertmanager)) == {"expired"}
+    clock.close()
+
+
+async def test_a_silence_that_the_peer_forgot_is_made_again(alertmanager: str) -> None:
+    clock = live_clock(asyncio.get_running_loop())
+    now_us = clock.now_us()
+    windows = [Quiet(service="portal", start_us=now_us, end_us=now_us + HOUR_US)]
+    manager = AlertmanagerLevel(
+        urls=[alertmanager], every_us=EVERY_US, look_up=lambda text: text, quiet=lambda: tuple(windows)
+    )
+    await manager.sync([], now_us)
+    (held,) = manager._silences[alertmanager]._held.values()
+    held.id = "11111111-1111-4111-8111-111111111111"
+    with pytest.raises(DeliveryError, match="404"):
+        await manager.sync([], now_us)
+    await manager.sync([], now_us)
+    assert len((await silences(alertmanager))["active"]) == 2, "the one it does not know of ends with its lease"
+    clock.close()
+
+
+async def test_silences_that_cannot_be_ended_keep_no_others_from_being_made(receiver: HttpReceiver) -> None:
+    windows = [Quiet(service="portal", start_us=NOW_US, end_us=NOW_US + HOUR_US)]
+    manager = AlertmanagerLevel(
+        urls=[receiver.url], every_us=EVERY_US, look_up=lambda text: text, quiet=lambda: tuple(windows)
+    )
+    manager._silences[receiver.url] = silenced = Silences(4 * EVERY_US)
+    silenced._held["gone", NOW_US] = _Held("x", NOW_US, NOW_US + EVERY_US)
+    with pytest.raises(DeliveryError, match="silenceID"):
+        await manager.sync([], NOW_US)
+    assert [(method, path) for method, path, _headers, _body in receiver.came] == [
+        ("DELETE", "/api/v2/silence/x"),
+        ("POST", "/api/v2/silences"),
+    ]
+    before = len(receiver.came)
+    silenced._held["gone", NOW_US] = _Held("x", NOW_US, NOW_US)
+    windows.clear()
+    await manager.sync([], NOW_US)
+    assert len(receiver.came) == before, "a lease that is over needs no word"
 
 
 async def test_a_heartbeat_is_sent_while_the_daemon_is_well_and_not_else(receiver: HttpReceiver) -> None:

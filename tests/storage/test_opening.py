@@ -9,6 +9,7 @@ import pytest
 
 from monitor.storage import StoreError
 from monitor.storage.opening import open_reader, open_store, sqlite_path
+from monitor.storage.schema import SCHEMA_VERSION
 
 SECRET = "s3cret-canary"
 
@@ -19,7 +20,7 @@ def test_a_relative_path_is_relative_to_the_configuration(tmp_path: Path) -> Non
     store.close()
     assert (tmp_path / "var/jaga/ledger.db").is_file()
     reader = open_reader(f"sqlite:///{tmp_path}/var/jaga/ledger.db", base=Path("/nowhere"))
-    assert reader.counts().schema == 2
+    assert reader.counts().schema == SCHEMA_VERSION
     reader.close()
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
@@ -110,6 +111,31 @@ def test_other_buckets_are_other_lines() -> None:
     for bounds_us in ((500, 1000), (500, 2000)):
         metrics = [Metric(HISTOGRAM_FAMILY, tallies=[(("a", "b"), Tally(bounds_us, (1, 2, 3), 4))])]
         assert renderer.render(metrics, Format.TEXT) == theirs(metrics, Format.TEXT)
+
+
+@pytest.mark.slow
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize(("renames", "shown_families"), [(3, None), (100, {"sla_check_success", "sla_check_info"})])
+def test_ten_thousand_checks_that_are_renamed_show_and_keep_what_is_configured(
+    renames: int, shown_families: set[str] | None
+) -> None:
+    """F34: series are a function of the configuration, in the page and in what is kept to write the next one.
+
+    Every family is written by the same code: a hundred times only two of them are, three times all.
+    """
+    renderer, one = Renderer(), example.check()
+    lines, kept = set(), set()
+    body = b""
+    for turn in range(renames + 1):
+        checks = tuple(replace(one, check=f"g{turn:03d}-{number}") for number in range(10_000))
+        found = shown(replace(example.snapshot(), checks=checks))
+        wanted = [m for m in found if shown_families is None or m.family.name in shown_families]
+        body = renderer.render(wanted, Format.TEXT)
+        lines.add(body.count(b"\n"))
+        kept.add(renderer.kept)
+    assert len(lines) == 1
+    assert set(re.findall(rb'check="g(\d+)-', body)) == {f"{renames:03d}".encode()}, "none of a generation that is gone"
+    assert max(kept) <= lines.pop(), "no more than one beginning a series of one generation"
 
 
 def test_what_is_gone_is_forgotten_however_often_checks_are_renamed() -> None:

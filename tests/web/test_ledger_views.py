@@ -15,14 +15,15 @@ from zoneinfo import ZoneInfo
 import pytest
 
 from monitor.core.calendar import Month
-from monitor.core.instant import HOUR_US, parse_instant
+from monitor.core.fact import Maintenance, Notice
+from monitor.core.instant import HOUR_US, format_instant, parse_instant
 from monitor.core.terms import Agreements, Fee, Subscription, Terms, Tier
 from monitor.ledger.evidence import rebuild
 from monitor.ledger.interchange import import_
 from monitor.ledger.month import Months
 from monitor.ledger.record import Basis
 from monitor.ledger.standing import standings
-from monitor.storage import Store, opening
+from monitor.storage import Store, Unit, opening
 from monitor.telemetry.snapshot import ServiceTotals
 from monitor.web.samples import agreement_samples, month_samples, period_samples, service_samples
 from monitor.web.status import status_document
@@ -187,6 +188,32 @@ def test_credit_and_claim_in_the_samples(store: Store) -> None:
     assert current.budget_us is None
 
 
+def test_a_window_whose_notice_may_still_come_says_until_when(tmp_path: Path) -> None:
+    store = _store(tmp_path, LEDGER)
+    by_us = NOW_US + 3 * HOUR_US
+    start_us = by_us + 48 * HOUR_US
+    window = Maintenance(
+        id="m-9", services=("portal",), start_us=start_us, end_us=start_us + HOUR_US, at_us=NOW_US, summary="upgrade"
+    )
+    now_us = NOW_US + 2 * HOUR_US
+    store.commit(Unit(recorded_at_us=now_us, facts=[window]))
+
+    def shown(at_us: int) -> dict[str, Any]:
+        found = standings(Months(store, Basis(agreements=AGREEMENTS, zone=_zone, software="jaga test"), at_us))
+        return next(w for w in status_document(found, at_us)["services"][0]["maintenance"] if w["id"] == "m-9")
+
+    exactly = shown(by_us)
+    assert not exactly["qualifies"]
+    assert exactly["notice_by"] == {"acme": format_instant(by_us)}, "48 h before the start is in time"
+    assert shown(by_us + 1)["notice_by"] == {}, "a microsecond later it is not"
+    assert "no notice to acme on record" in shown(by_us + 1)["rejected"]["acme"]
+    store.commit(
+        Unit(recorded_at_us=now_us, facts=[Notice(maintenance="m-9", partner="acme", at_us=now_us, channel="x")])
+    )
+    assert (shown(now_us)["qualifies"], shown(now_us)["notice_by"]) == (True, {})
+    store.close()
+
+
 def test_a_window_announced_too_late_is_shown_and_excludes_nothing(tmp_path: Path) -> None:
     late = [{**line, "at": "2026-04-03T00:00:00+07:00"} if line["type"] == "maintenance" else line for line in LEDGER]
     store = _store(tmp_path, late)
@@ -199,6 +226,7 @@ def test_a_window_announced_too_late_is_shown_and_excludes_nothing(tmp_path: Pat
     (window,) = status_document(found, NOW_US)["services"][0]["maintenance"]
     assert not window["qualifies"]
     assert "48:00:00 needed" in window["rejected"]["acme"]
+    assert window["notice_by"] == {}, "its notice came, too late: another changes nothing"
     current = next(sample for sample in month_samples(months, found) if sample.period == "current")
     assert current.downtime_us["majority"] == 7_200_000_000
     store.close()

@@ -3,37 +3,21 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
 
 import pytest
-import schemathesis
-from hypothesis import HealthCheck, Phase, given, settings
-from schemathesis import GenerationMode
-from schemathesis.checks import not_a_server_error
-from schemathesis.core.result import Ok
-from schemathesis.specs.openapi.checks import (
-    content_type_conformance,
-    ignored_auth,
-    response_schema_conformance,
-    status_code_conformance,
-)
+from schemathesis.specs.openapi.checks import ignored_auth
 
 from monitor.core.run import Outcome, Run
 from monitor.web.openapi import document
 from monitor.web.routes import ROUTES
 from monitor.web.tokens import Scope
 from tests.web.conftest import Api
+from tests.web.fuzzing import CONFORMANCE, Caller, fuzz
 
 EXAMPLES = 25
 """Requests of each operation and kind; more of them find more, and take longer."""
 
-CHECKS = (
-    not_a_server_error,
-    status_code_conformance,
-    content_type_conformance,
-    response_schema_conformance,
-    ignored_auth,
-)
+CHECKS = (*CONFORMANCE, ignored_auth)
 
 
 async def test_it_is_public_and_describes_every_route(api: Api) -> None:
@@ -58,46 +42,7 @@ async def test_the_listener_answers_as_it_is_described(api: Api, monkeypatch: py
     monkeypatch.setattr(api.desk, "latest", lambda service, check: api.desk.runs[service, check])
     token = api.desk.token(Scope.ADMIN, id_="fuzz")
     described = document(ROUTES, "0.1.0")
-    broken = await asyncio.to_thread(_fuzz, described, api.listening.url, token)
-    assert broken == []
-
-
-def _fuzz(described: dict[str, Any], url: str, token: str) -> list[str]:
-    """Requests that fit the description and such that do not, of each operation; what was not as it says."""
-    schema = schemathesis.openapi.from_dict(described)
-    headers = {"Authorization": f"Bearer {token}"}
-    broken: list[str] = []
-    tried = 0
-    for found in schema.get_all_operations():
-        assert isinstance(found, Ok), "the description can be read"
-        operation = found.ok()
-        tried += _try(operation.as_strategy(generation_mode=GenerationMode.POSITIVE), url, headers, broken)
-        if operation.query or operation.body or operation.path_parameters:
-            tried += _try(operation.as_strategy(generation_mode=GenerationMode.NEGATIVE), url, headers, broken)
-    assert tried >= len(ROUTES), "nothing was tried"
-    return broken
-
-
-def _try(strategy: Any, url: str, headers: dict[str, str], broken: list[str]) -> int:  # noqa: ANN401 - hypothesis'
-    count = 0
-
-    @settings(
-        max_examples=EXAMPLES,
-        deadline=None,
-        database=None,
-        derandomize=True,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
+    broken = await asyncio.to_thread(
+        fuzz, described, Caller(api.listening.url, token), examples=EXAMPLES, checks=CHECKS
     )
-    @given(case=strategy)
-    def run(case: Any) -> None:  # noqa: ANN401
-        nonlocal count
-        count += 1
-        response = case.call(base_url=url, headers=headers, timeout=30)
-        try:
-            case.validate_response(response, checks=CHECKS)
-        except BaseException as error:  # noqa: BLE001 - told with the request that showed it
-            broken.append(f"{case.method} {case.path} {response.status_code}: {str(error)[:1500]}")
-
-    run()
-    return count
+    assert broken == []

@@ -42,9 +42,11 @@ STATUS: dict[str, Any] = {
                     "summary": "",
                     "running": True,
                     "qualifies": False,
-                    "rejected": {"acme": "no notice"},
+                    "rejected": {"acme": "no notice", "beta": "none yet"},
+                    "notice_by": {"beta": "2026-03-30T00:00:00+00:00"},
                 },
             ],
+            "incidents": [{"id": "i-7", "priority": "P1", "phase": "open"}],
             "months": [{"partner": "acme", "month": "2026-04", "best_case": "99.999000"}],
         },
     ],
@@ -110,7 +112,10 @@ async def test_the_landing_page_shows_services_escaped(http: aiohttp.ClientSessi
     assert "0.1.0" in page
     assert "Portal &lt;script&gt;" in page
     assert "<script>" not in page
-    assert "does not qualify" in page
+    assert "it does not qualify for exclusion for acme: no notice" in page
+    assert "it qualifies for exclusion for beta once notice is given, by 2026-03-30T00:00:00+00:00" in page
+    assert 'id="service-portal"' in page
+    assert 'id="incident-i-7">incident i-7: P1, open<' in page
     assert 'href="/metrics"' in page
 
 

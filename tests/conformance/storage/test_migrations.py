@@ -6,11 +6,13 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, create_engine, inspect
 
+from monitor.core.instant import DAY_US, HOUR_US
 from monitor.core.run import Outcome
 from monitor.core.span import Span
 from monitor.ledger.verify import verify
@@ -20,14 +22,29 @@ from monitor.storage.schema import SCHEMA_VERSION
 from monitor.storage.setup import STEPS, migrate
 from monitor.storage.sqlite import copy_path
 from tests.conformance.storage.worlds import ALL, CHECKS, SOURCES, commit, history
+from tests.ledger.sealing import cool_all, seal
 
 RUNS = history(1, 2)
+
+
+def as_version_2(store: Store) -> None:
+    """The store's tables before bodies were packed, each back in its row."""
+    with store._writer.begin() as connection:  # type: ignore[attr-defined]
+        connection.exec_driver_sql(
+            "UPDATE segments SET body = (SELECT substr(packs.data, body_at + 1, body_size) FROM packs"
+            " WHERE packs.id = segments.pack) WHERE pack IS NOT NULL"
+        )
+        for column in ("pack", "body_at", "body_size"):
+            connection.exec_driver_sql(f"ALTER TABLE segments DROP COLUMN {column}")
+        connection.exec_driver_sql("DROP TABLE packs")
+        connection.exec_driver_sql("UPDATE ledger SET schema_version = 2")
 
 
 def as_version_1(store: Store) -> None:
     """The store's tables as the first release made them."""
     with store._writer.begin() as connection:  # type: ignore[attr-defined]
         connection.exec_driver_sql("DROP TABLE segments")
+        connection.exec_driver_sql("DROP TABLE packs")
         connection.exec_driver_sql("ALTER TABLE ledger DROP COLUMN cold_until_us")
         for table in ("ledger", "entries", "sources", "runs", "contested", "stated", "spans", "marks"):
             connection.exec_driver_sql(f"ALTER TABLE {table} DROP COLUMN crc")
@@ -66,7 +83,7 @@ def test_a_migrated_ledger_is_as_a_new_one_and_holds_what_it_held(old_url: str, 
 
 
 def test_a_reader_leaves_an_older_ledger_alone_and_says_what_to_do(old_url: str) -> None:
-    with pytest.raises(StoreError, match="schema is version 1, this program needs 2") as refused:
+    with pytest.raises(StoreError, match="schema is version 1, this program needs") as refused:
         open_reader(old_url, base=Path("/"))
     assert "start the daemon once" in refused.value.hint
 
@@ -110,12 +127,35 @@ def test_steps_are_taken_in_order_each_after_its_copy(tmp_path: Path) -> None:
         done.append(f"copy of {version}")
         return "here"
 
-    later = {version: step(version) for version in (3, 4)}
-    migrate(engine, "x", copy=copy, lock=lambda _: None, steps=later, newest=4)  # type: ignore[arg-type]
-    assert done == ["copy of 2", "step 3", "copy of 3", "step 4"]
+    first, second = SCHEMA_VERSION + 1, SCHEMA_VERSION + 2
+    later = {version: step(version) for version in (first, second)}
+    migrate(engine, "x", copy=copy, lock=lambda _: None, steps=later, newest=second)  # type: ignore[arg-type]
+    assert done == [f"copy of {SCHEMA_VERSION}", f"step {first}", f"copy of {first}", f"step {second}"]
     engine.dispose()
-    with pytest.raises(StoreError, match="schema is version 4, this program knows up to 2"):
+    with pytest.raises(StoreError, match=f"schema is version {second}, this program knows up to {SCHEMA_VERSION}"):
         open_store("sqlite:///ledger.db", base=tmp_path)
+
+
+def test_segments_whose_bodies_stand_in_their_rows_are_read_beside_packed_ones(store_url: str) -> None:
+    """What an earlier version sealed stays as it is; what is sealed from then on is packed."""
+    store = open_store(store_url, base=Path("/"))
+    store.commit(Unit(recorded_at_us=RUNS[-1].start_us, facts=CHECKS))
+    commit(store, RUNS, RUNS[-1].start_us)
+    seal(store, RUNS[-1].start_us + HOUR_US)
+    before = list(store.segments())
+    as_version_2(store)
+    store.close()
+    store = open_store(store_url, base=Path("/"))
+    assert list(store.segments()) == before
+    later = [replace(run, start_us=run.start_us + DAY_US, slot_us=None) for run in RUNS]
+    commit(store, later, later[-1].start_us)
+    seal(store, later[-1].start_us + HOUR_US)
+    cool_all(store, later[-1].start_us + 5 * DAY_US)
+    assert verify(store).holds
+    held = [run for source in SOURCES for run in store.runs(source, ALL)]
+    assert sorted(held, key=lambda run: run.key) == sorted([*RUNS, *later], key=lambda run: run.key)
+    assert list(store.segments())[: len(before)] == [replace(one, hot=False) for one in before]
+    store.close()
 
 
 # Opens the ledger with a step that says when it is in the middle of its transaction, and goes no further.

@@ -13,7 +13,7 @@ import pytest
 from monitor.core.entry import Head
 from monitor.core.fact import Claim, ClockStep
 from monitor.core.instant import DAY_US, HOUR_US
-from monitor.core.run import Origin, Outcome, Run, RunKey
+from monitor.core.run import Origin, Outcome, Run, RunKey, StatedSpan
 from monitor.ledger.command import CloseMonth
 from monitor.ledger.evidence import ALWAYS, rebuild
 from monitor.ledger.incoming import ImportRefusedError
@@ -41,6 +41,11 @@ def exported(reader: Reader) -> bytes:
 
 def moved(store: Store, data: bytes, now_us: int = LATER + DAY_US) -> MoveReport:
     return move(store, io.BytesIO(data), now_us=now_us, rebuild=rebuild)
+
+
+def packs(store: Store) -> int:
+    with store._writer.connect() as connection:  # type: ignore[attr-defined]
+        return int(connection.exec_driver_sql("SELECT count(*) FROM packs").scalar_one())
 
 
 @pytest.fixture
@@ -72,6 +77,7 @@ def test_a_ledger_moves_between_engines_and_back(lived: Store, store: Store, mak
     data = exported(lived)
     report = moved(store, data)
     assert report.head == lived.head().hash
+    assert sum(held.segment.body is not None for held in store.segments()) > 2 * packs(store) > 0
     assert report.segments > HOURS
     back = make_store("back")
     moved(back, exported(store))
@@ -231,3 +237,23 @@ def test_history_can_be_taken_from_sealed_hours(lived: Store, store: Store) -> N
     assert {got[key][1] for key in got.keys() - agreed} <= {"conflict"}
     again = import_(store, io.BytesIO(data), now_us=LATER + 2 * DAY_US, rebuild=rebuild)
     assert (again.facts, again.runs, again.contested) == (0, 0, 0)
+
+
+def test_stated_spans_keep_when_they_were_recorded(store: Store, make_store: Make) -> None:
+    """And so do those that count for nothing."""
+    source = SOURCES[0]
+    spans = [
+        StatedSpan(**source._asdict(), start_us=FIRST + n, end_us=FIRST + n + HOUR_US, outcome=Outcome.PASS)
+        for n in (0, 1)
+    ]
+    old = make_store("old")
+    old.commit(Unit(recorded_at_us=FIRST + 5, stated=spans[:1], origin=Origin.IMPORTED))
+    old.commit(Unit(recorded_at_us=FIRST + 6, facts=CHECKS))
+    old.commit(Unit(recorded_at_us=FIRST + 7, stated=spans[1:], origin=Origin.IMPORTED))
+    moved(store, exported(old), now_us=LATER)
+    assert list(store.stated_rows(source)) == [(spans[0], FIRST + 5)]
+    assert list(store.stated_rows(source, disputed=True)) == [(spans[1], FIRST + 7)]
+    assert exported(store) == exported(old)
+    before = exported(old).replace(b',"stored":{"recorded_at":', b',"ignored":{"recorded_at":')
+    with pytest.raises(ImportRefusedError, match='"ignored" is unknown'):
+        moved(make_store("none"), before)

@@ -41,6 +41,11 @@ def rows(store: Store) -> int:
         return int(connection.exec_driver_sql("SELECT count(*) FROM runs").scalar_one())
 
 
+def packs(store: Store) -> int:
+    with store._writer.connect() as connection:  # type: ignore[attr-defined]
+        return int(connection.exec_driver_sql("SELECT count(*) FROM packs").scalar_one())
+
+
 def assert_same(reader: Reader, expected: dict[str, object], asked: list[Question]) -> None:
     for name, question in asked:
         assert question(reader) == expected[name], name
@@ -176,7 +181,11 @@ def test_expired_hours_keep_what_they_said(store: Store) -> None:
     rebuild(store)
     before = store.spans("portal", ALL)
     gone = Span(FIRST, FIRST + HOUR_US)
-    store.commit(Unit(recorded_at_us=LATER, expired=[("portal", FIRST), ("mail", FIRST)]))
+    assert packs(store) == 4
+    store.commit(Unit(recorded_at_us=LATER, expired=[("portal", FIRST)]))
+    assert packs(store) == 4, "another segment still reads from it"
+    assert sum(held.segment.body is not None for held in store.segments(within=gone)) == 1
+    store.commit(Unit(recorded_at_us=LATER, expired=[("mail", FIRST)]))
     for source in SOURCES:
         assert list(store.runs(source, gone)) == []
         pieces = list(store.kept(source, ALL))
@@ -184,6 +193,7 @@ def test_expired_hours_keep_what_they_said(store: Store) -> None:
         assert pieces == read_pieces(head.key, head.head)[source]
     rebuild(store)
     assert store.spans("portal", ALL) == before
+    assert packs(store) == 3, "bodies sealed together go together"
     late = store.commit(Unit(recorded_at_us=LATER, runs=[runs[0]]))
     assert (late.fresh, late.disputed) == ((), 1)
     held = [one for one in store.segments() if one.expired]

@@ -1,0 +1,1 @@
+"""Tools of the documentation; no part of what is installed."""
