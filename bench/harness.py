@@ -57,6 +57,20 @@ def cpu_s(*pids: int) -> float:
     return total / TICKS
 
 
+def waited_s(pid: int) -> float:
+    """For how long a process's first thread could have run and had no core; 0 where the system does not say."""
+    try:
+        fields = Path(f"/proc/{pid}/schedstat").read_text(encoding="ascii").split()
+    except OSError:
+        return 0.0
+    return int(fields[1]) / 1e9
+
+
+def quantile(values: Sequence[float], share: float) -> float:
+    """The quantile of ordered values; 0 where there are none."""
+    return round(values[min(len(values) - 1, int(len(values) * share))], 3) if values else 0.0
+
+
 def resident_mib(pid: int) -> float:
     """Resident memory of a process."""
     lines = Path(f"/proc/{pid}/status").read_text(encoding="ascii").splitlines()

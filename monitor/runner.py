@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from ipaddress import ip_address
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
 import probes
-from monitor.clock import Clock
+from monitor.clock import Clock, Timer
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome, Run, StepRecord
 from probes import FailReason, InconclusiveReason, Result, transaction
@@ -44,6 +44,8 @@ CONTROL_EVERY_US = 15 * SECOND_US
 MIN_CONTROLS = 3
 MAX_MESSAGE = 1000
 MAX_ABANDONED = 1000
+
+T = TypeVar("T")
 
 _OURS = {
     probes.Outcome.PASS: Outcome.PASS,
@@ -99,6 +101,11 @@ class Ground(NamedTuple):
     names: bool
     blame: InconclusiveReason
     found_ns: int = 0
+
+
+def longest_us(plan: Plan) -> int:
+    """How long one attempt of a plan is waited for before it is overdue."""
+    return plan.timeout_us + plan.finally_us + GUARD_US
 
 
 def parse_control(text: str) -> Control:
@@ -167,21 +174,24 @@ class Runner:
 
     async def run(self, plan: Plan, slot_us: int) -> Run:
         """The run of a slot. Never raises but CancelledError."""
-        start_us, start_ns = self._clock.now_us(), self._clock.now_ns()
-        attempts: list[Attempt] = []
-        while len(attempts) < plan.attempts:
-            if len(attempts) == plan.attempts - 1 and _failed(attempts):
-                ground = await self._ground()
-                if doubt := _doubt(attempts[-1], ground):
-                    attempts[-1] = _void(attempts[-1], doubt)
-                    break
-                await self._until_asked_anew(plan, attempts[-1], ground)
-            attempts.append(await self._attempt(plan))
-            if attempts[-1].outcome is Outcome.PASS:
-                break
-        end_ns = self._clock.now_ns()
-        attempts[-1] = await self._confirmed(plan, attempts)
-        return self._record(plan, attempts, start_us=start_us, slot_us=slot_us, duration_us=(end_ns - start_ns) // 1000)
+        ended: list[Run] = []
+        await self.begin(plan, slot_us, ended=lambda run, _begun_ns: ended.append(run))
+        return ended[0]
+
+    def begin(
+        self,
+        plan: Plan,
+        slot_us: int,
+        *,
+        begins: Callable[[], bool] = lambda: True,
+        ended: Callable[[Run, int], None],
+    ) -> asyncio.Future[None]:
+        """Begin the run of a slot; the answer is done when it has ended, and cancelling that cancels the run.
+
+        `begins` is asked once the loop gets to it: on an overloaded one that alone may be too late, and then there is
+        no run. `ended` is given the run and the monotonic instant of its beginning.
+        """
+        return _Underway(self, self._clock, plan, slot_us, begins, ended).future
 
     def late(self, plan: Plan, slot_us: int) -> Run:
         """The run of a slot that could not start in time by our own fault (CONTRACT 2.1.4), stamped with its slot."""
@@ -211,17 +221,47 @@ class Runner:
         doubt = _doubt(last, await self._ground())
         return _void(last, doubt) if doubt else last
 
+    async def rest(self, plan: Plan, attempts: list[Attempt]) -> int:
+        """The attempts that are left and what confirms the last of them, appended; the instant at which they ended."""
+        while not attempts or (len(attempts) < plan.attempts and attempts[-1].outcome is not Outcome.PASS):
+            if len(attempts) == plan.attempts - 1 and _failed(attempts):
+                ground = await self._ground()
+                if doubt := _doubt(attempts[-1], ground):
+                    attempts[-1] = _void(attempts[-1], doubt)
+                    break
+                await self._until_asked_anew(plan, attempts[-1], ground)
+            attempts.append(await self._attempt(plan))
+        end_ns = self._clock.now_ns()
+        attempts[-1] = await self._confirmed(plan, attempts)
+        return end_ns
+
     async def _attempt(self, plan: Plan) -> Attempt:
         begun_ns = self._clock.now_ns()
-        ctx = probes.Context(
-            now_ns=self._clock.now_ns,
-            deadline_ns=begun_ns + plan.timeout_us * 1000,
-            network=self._network,
-            secret=self._secret,
-            wall_us=self._clock.now_us,
-        )
-        longest_us = plan.timeout_us + plan.finally_us
-        result = await self._guarded(plan, _answer(transaction.run(plan.transaction, ctx)), longest_us)
+        task = asyncio.ensure_future(self.answer(plan))
+        return self.judged(await self.guarded(plan, task, (longest_us(plan), GUARD_US)), begun_ns)
+
+    async def answer(self, plan: Plan) -> Result:
+        """What one attempt's probe says, begun now. What it raises says whose fault it was: SystemExit too is a crash,
+        of the probe alone.
+        """
+        try:
+            ctx = probes.Context(
+                now_ns=self._clock.now_ns,
+                deadline_ns=self._clock.now_ns() + plan.timeout_us * 1000,
+                network=self._network,
+                secret=self._secret,
+                wall_us=self._clock.now_us,
+            )
+            return await transaction.run(plan.transaction, ctx)
+        except probes.ProbeError as error:
+            return Result(outcome=probes.Outcome.FAIL, reason=error.reason, message=error.message)
+        except probes.OwnFault as error:
+            return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=error.reason, message=error.message)
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a probe does wrong is ours (CONTRACT 2.1.1)
+            return _internal(_describe(error))
+
+    def judged(self, result: Result, begun_ns: int) -> Attempt:
+        """What an attempt that began then says, after our own faults were taken out of it."""
         attempt = Attempt(_OURS[result.outcome], result.reason.value if result.reason else None, result)
         if self._spoilt(result, begun_ns):
             return _void(attempt, InconclusiveReason.STALLED)
@@ -229,18 +269,19 @@ class Runner:
 
     def _spoilt(self, result: Result, begun_ns: int) -> bool:
         """Whether a failure that rests on time was measured while our own loop stood still (FAULTS, rule 2)."""
+        if result.outcome is probes.Outcome.PASS:
+            return False
         slow = any(assertion.endswith(".time") for step in result.steps for assertion in step.failed_assertions)
         if result.reason is not FailReason.TIMEOUT and not slow:
             return False
         return result.tainted or self._stood_still(begun_ns, self._clock.now_ns())
 
-    async def _guarded(self, plan: Plan, answer: Awaitable[Result], longest_us: int) -> Result:
+    async def guarded(self, plan: Plan, task: asyncio.Task[Result], waits_us: Sequence[int]) -> Result:
         """The probe's answer, or that it ignored its deadline and was cut off. It runs in a task of its own, as one
         that does not even heed its cancellation must not hold the schedule.
         """
-        task = asyncio.ensure_future(answer)
         try:
-            for wait_us in (longest_us + GUARD_US, GUARD_US):
+            for wait_us in waits_us:
                 await asyncio.wait([task], timeout=wait_us / 1e6)
                 if task.done():
                     return _outcome_of(task)
@@ -249,12 +290,12 @@ class Runner:
         finally:
             if not task.done():
                 task.cancel()
-                self._abandon(task)
+                self.abandon(task)
         self.stats.cut_off += 1
         return _internal(f"the probe of {plan.check} ignored its deadline and was cut off")
 
-    def _abandon(self, task: asyncio.Future[Result]) -> None:
-        assert isinstance(task, asyncio.Task)
+    def abandon(self, task: asyncio.Task[Any]) -> None:
+        """Wait no more for a task that was cancelled."""
         if len(self._abandoned) < MAX_ABANDONED:
             self._abandoned.add(task)  # the loop itself keeps no reference
             task.add_done_callback(self._abandoned.discard)
@@ -327,7 +368,8 @@ class Runner:
         finally:
             await stream.close()
 
-    def _record(self, plan: Plan, attempts: Sequence[Attempt], *, start_us: int, slot_us: int, duration_us: int) -> Run:
+    def record(self, plan: Plan, attempts: Sequence[Attempt], *, start_us: int, slot_us: int, duration_us: int) -> Run:
+        """The run that the attempts make."""
         last = attempts[-1]
         return Run(
             service=plan.service,
@@ -362,6 +404,116 @@ def _was_silence(failure: Attempt) -> bool:
     phases = failure.result.steps[-1].phases_ns.keys() if failure.result.steps else frozenset()
     connected = probes.Phase.CONNECT in phases and len(phases - {probes.Phase.RESOLVE}) > 1
     return failure.reason in {FailReason.TIMEOUT, FailReason.CONNECT} and not connected
+
+
+class _Underway:
+    """One run under way. While its first attempt goes on, which is all there is of most runs, it is one task and one
+    timer: nobody waits for it in a task of his own.
+    """
+
+    __slots__ = (
+        "_begins",
+        "_begun_ns",
+        "_clock",
+        "_end_ns",
+        "_ended",
+        "_guard",
+        "_plan",
+        "_runner",
+        "_slot_us",
+        "_start_us",
+        "_task",
+        "future",
+    )
+
+    def __init__(
+        self,
+        runner: Runner,
+        clock: Clock,
+        plan: Plan,
+        slot_us: int,
+        begins: Callable[[], bool],
+        ended: Callable[[Run, int], None],
+    ) -> None:
+        loop = asyncio.get_running_loop()
+        self._runner, self._clock, self._plan, self._slot_us = runner, clock, plan, slot_us
+        self._begins, self._ended = begins, ended
+        self._start_us = self._begun_ns = self._end_ns = 0
+        self._guard: Timer | None = None
+        self.future: asyncio.Future[None] = loop.create_future()
+        self.future.add_done_callback(self._cancelled)
+        self._task: asyncio.Task[Any] = loop.create_task(self._first())
+        self._task.add_done_callback(self._first_ended)
+
+    async def _first(self) -> Result | None:
+        """What the first attempt says; None where it is too late for one."""
+        if not self._begins():
+            return None
+        clock = self._clock
+        self._start_us, self._begun_ns = clock.now_us(), clock.now_ns()
+        self._guard = clock.call_after(longest_us(self._plan), self._overdue)
+        result = await self._runner.answer(self._plan)
+        self._end_ns = clock.now_ns()
+        return result
+
+    def _first_ended(self, task: asyncio.Task[Result | None]) -> None:
+        if self._guard is not None:
+            self._guard.cancel()
+        if self.future.done():
+            _forget(task)
+            return
+        try:
+            result = _outcome_of(task)
+            if result is None:
+                self.future.set_result(None)
+                return
+            attempts = [self._runner.judged(result, self._begun_ns)]
+            if attempts[0].outcome is Outcome.PASS:
+                self._end(attempts, self._end_ns)
+            else:
+                self._wait_for(self._others(attempts))
+        except Exception as error:  # noqa: BLE001 - a fault of the program goes to whoever began the run
+            self.future.set_exception(error)
+
+    def _overdue(self) -> None:
+        """The first attempt should have ended long ago: from here on somebody waits for it."""
+        if self._task.remove_done_callback(self._first_ended) and not self.future.done():
+            self._wait_for(self._overdue_first(self._task))
+
+    async def _overdue_first(self, first: asyncio.Task[Result]) -> None:
+        # A second time, as after a stall the guard may ring before the probe had its own grace turn.
+        result = await self._runner.guarded(self._plan, first, (GUARD_US,))
+        await self._others([self._runner.judged(result, self._begun_ns)])
+
+    async def _others(self, attempts: list[Attempt]) -> None:
+        end_ns = await self._runner.rest(self._plan, attempts)
+        if not self.future.done():
+            self._end(attempts, end_ns)
+
+    def _wait_for(self, story: Coroutine[None, None, None]) -> None:
+        self._task = asyncio.get_running_loop().create_task(story)
+        self._task.add_done_callback(self._others_ended)
+
+    def _others_ended(self, task: asyncio.Task[None]) -> None:
+        if self.future.done():
+            _forget(task)
+        elif task.cancelled():
+            self.future.cancel()
+        else:
+            self.future.set_exception(task.exception() or RuntimeError("a run ended without its end"))
+
+    def _end(self, attempts: Sequence[Attempt], end_ns: int) -> None:
+        duration_us = max(0, end_ns - self._begun_ns) // 1000
+        run = self._runner.record(
+            self._plan, attempts, start_us=self._start_us, slot_us=self._slot_us, duration_us=duration_us
+        )
+        self._ended(run, self._begun_ns)
+        self.future.set_result(None)
+
+    def _cancelled(self, future: asyncio.Future[None]) -> None:
+        if future.cancelled():
+            self._task.cancel()
+            self._runner.abandon(self._task)
 
 
 def _why_not_reached(task: asyncio.Task[int]) -> FailReason | InconclusiveReason | None:
@@ -404,19 +556,7 @@ def _internal(message: str) -> Result:
     return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=InconclusiveReason.INTERNAL, message=message)
 
 
-async def _answer(result: Awaitable[Result]) -> Result:
-    """The probe's result; what it raises says whose fault it was. SystemExit too is a crash, of the probe alone."""
-    try:
-        return await result
-    except probes.ProbeError as error:
-        return Result(outcome=probes.Outcome.FAIL, reason=error.reason, message=error.message)
-    except probes.OwnFault as error:
-        return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=error.reason, message=error.message)
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a probe does wrong is ours (CONTRACT 2.1.1)
-        return _internal(_describe(error))
-
-
-def _outcome_of(task: asyncio.Future[Result]) -> Result:
+def _outcome_of(task: asyncio.Task[T]) -> T | Result:
     return _internal("the probe cancelled itself") if task.cancelled() else task.result()
 
 

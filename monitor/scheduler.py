@@ -1,16 +1,20 @@
 """Says when: each check in its slots, anchored to the epoch, never early, one run a slot (DESIGN, Time base).
 
-A slot is `k * interval + i * interval // N` for the i-th of a service's N checks, the same on every machine and across
-restarts. What cannot start in time by our own fault is told as late; what its own previous run holds up is skipped.
+A slot is `k * interval + phase + i * interval // N` for the i-th of a service's N checks. The phase lies below
+`interval // N` and is made of the service's id, so that services of one interval do not start together; it is the same
+on every machine and across restarts. What cannot start in time by our own fault is told as late; what its own previous
+run holds up is skipped.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Coroutine, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 
 from monitor.clock import Clock
 from monitor.core.instant import SECOND_US
@@ -27,6 +31,11 @@ MAX_IN_FLIGHT = 1024
 MAX_LATE_BURST = 3
 """How many late slots of one check a stall leaves on record beside the newest. For slots further back the process did
 not run: nobody invents a run for them (CONTRACT 2.1.4), and the outcome before the stall ends by staleness."""
+
+TOGETHER_US = 25_000
+"""Services begin at whole multiples of this: a few checks share a wake-up. One check at a time costs twice the CPU, as
+each finds the caches cold, and fifty at a time wait for each other (docs/performance.md).
+"""
 
 OVERRUN = "overrun"
 
@@ -54,16 +63,26 @@ class Scheduled:
 
 def staggered(plans: Sequence[Plan]) -> tuple[Scheduled, ...]:
     """Each check's place: those of a service that count share its interval evenly in the order given, the others of a
-    service do so among themselves (CONTRACT 2.1.6).
+    service do so among themselves (CONTRACT 2.1.6); each service begins at a phase of its own.
     """
     counts = Counter((plan.service, plan.sla) for plan in plans)
     seen: Counter[tuple[str, bool]] = Counter()
     scheduled: list[Scheduled] = []
     for plan in plans:
         group = (plan.service, plan.sla)
-        scheduled.append(Scheduled(plan=plan, offset_us=seen[group] * plan.interval_us // counts[group]))
+        phase_us = phase(*group, below=max(1, plan.interval_us // counts[group]))
+        offset_us = phase_us + seen[group] * plan.interval_us // counts[group]
+        scheduled.append(Scheduled(plan=plan, offset_us=offset_us))
         seen[group] += 1
     return tuple(scheduled)
+
+
+def phase(service: str, sla: bool, *, below: int) -> int:  # noqa: FBT001 - of a group of checks
+    """Where in its time a service begins: from its id alone, evenly over `[0, below)` for many services, in steps of
+    TOGETHER_US.
+    """
+    digest = hashlib.blake2b(f"{service}\0{sla:d}".encode(), digest_size=8).digest()
+    return int.from_bytes(digest) % below // TOGETHER_US * TOGETHER_US
 
 
 @dataclass(slots=True)
@@ -82,7 +101,7 @@ class _Entry:
 
     scheduled: Scheduled
     next_us: int
-    running: asyncio.Task[None] | None = None
+    running: asyncio.Future[None] | None = None
     running_slot_us: int = 0
     waiting_us: int | None = None
     held_by_itself: bool = False
@@ -90,13 +109,15 @@ class _Entry:
 
 
 class Scheduler:
-    """Starts runs. `execute` does one run of a plan and slot to its end, `late` takes a slot that was not started."""
+    """Starts runs. `execute(plan, slot, begins)` does one run to its end: once the loop gets to it, it asks `begins()`,
+    and does nothing where that is false. `late` takes a slot that was not started.
+    """
 
     def __init__(
         self,
         clock: Clock,
         *,
-        execute: Callable[[Plan, int], Coroutine[None, None, None]],
+        execute: Callable[[Plan, int, Callable[[], bool]], Awaitable[None]],
         late: Callable[[Plan, int], None],
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
@@ -109,7 +130,7 @@ class Scheduler:
         self._heap: list[tuple[int, int, _Entry]] = []
         self._count = 0
         self._queue: deque[_Entry] = deque()
-        self._running: dict[asyncio.Task[None], _Entry] = {}
+        self._running: dict[asyncio.Future[None], _Entry] = {}
         self._wait: asyncio.Task[None] | None = None
         self._stopping = False
 
@@ -174,8 +195,8 @@ class Scheduler:
 
     def abandon(self) -> None:
         """Cancel the runs under way: their slots stay nobody's."""
-        for task in list(self._running):
-            task.cancel()
+        for run in list(self._running):
+            run.cancel()
 
     def open_since(self) -> dict[str, int]:
         """For each service with slots of SLA checks that are due and not answered yet, the earliest of them.
@@ -260,33 +281,34 @@ class Scheduler:
             entry.waiting_us = slot_us
             self._give_up(entry)
             return
-        plan = entry.scheduled.plan
         entry.waiting_us = None
         entry.running_slot_us = slot_us
-        entry.running = asyncio.create_task(self._go(entry.scheduled, slot_us), name=f"{plan.service}/{plan.check}")
+        begins = partial(self._begins, entry.scheduled, slot_us)
+        entry.running = asyncio.ensure_future(self._execute(entry.scheduled.plan, slot_us, begins))
         self._running[entry.running] = entry
         entry.running.add_done_callback(self._finished)
 
-    async def _go(self, scheduled: Scheduled, slot_us: int) -> None:
-        """One run, once the loop gets to it: on an overloaded one that alone may be too late."""
+    def _begins(self, scheduled: Scheduled, slot_us: int) -> bool:
+        """Whether a run begins, now that the loop got to it: on an overloaded one that alone may be too late."""
         lateness_us = self._lateness_us(slot_us)
         if lateness_us > scheduled.max_lateness_us:
             self._tell_late(scheduled.plan, slot_us)
-            return
+            return False
         self.stats.lag.observe(max(0, lateness_us))
         self.stats.last_start_us = slot_us + lateness_us
-        await self._execute(scheduled.plan, slot_us)
+        return True
 
     def _lateness_us(self, slot_us: int) -> int:
         return self._clock.now_us() - slot_us
 
-    def _finished(self, task: asyncio.Task[None]) -> None:
-        entry = self._running.pop(task)
+    def _finished(self, run: asyncio.Future[None]) -> None:
+        entry = self._running.pop(run)
         entry.running = None
-        if not task.cancelled() and task.exception() is not None:
+        if not run.cancelled() and run.exception() is not None:
             # A run maps every fault of a probe; what still escapes is a fault of the program.
-            context = {"message": f"run of {task.get_name()} broke", "exception": task.exception(), "task": task}
-            task.get_loop().call_exception_handler(context)
+            plan = entry.scheduled.plan
+            context = {"message": f"run of {plan.service}/{plan.check} broke", "exception": run.exception()}
+            run.get_loop().call_exception_handler(context)
         if entry.waiting_us is not None:
             self._launch(entry, entry.waiting_us)
             entry.held_by_itself = False

@@ -24,7 +24,6 @@ from monitor.ledger.decide import Refused
 from monitor.ledger.erasing import erasure
 from monitor.ledger.month import Months
 from monitor.ledger.standing import ServiceStanding
-from monitor.scheduler import staggered
 from monitor.storage import Store, StoreError, Unit
 from monitor.storage.opening import personal_files
 
@@ -121,7 +120,7 @@ class Daemon(Parts):
                 self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
             )
             self._rewire(options)
-            self.scheduler.replace(staggered(options.plans))
+            self.scheduler.replace(self._places(options))
             if self._listening is not None:
                 self._listening.secure(options.web)
             self.views.reloaded_us = self.clock.now_us()

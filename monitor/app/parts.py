@@ -2,7 +2,7 @@
 
 import asyncio
 from abc import ABC, abstractmethod
-from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager, suppress
 from typing import Any, TypeVar
@@ -27,6 +27,7 @@ from monitor.clock import Clock, Step, Sync, live_clock, wall_sync
 from monitor.closing import Closing
 from monitor.control import Server
 from monitor.core.calendar import Month
+from monitor.core.run import Run
 from monitor.detector import Detector
 from monitor.detector.herald import Herald
 from monitor.detector.incidents import IncidentWatch
@@ -44,7 +45,7 @@ from monitor.ledger.retention import expire
 from monitor.notify import Alert, Quiet
 from monitor.recorder import Recorder
 from monitor.runner import Plan, Runner
-from monitor.scheduler import Scheduler, staggered
+from monitor.scheduler import Scheduled, Scheduler, staggered
 from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.hours import Hours
@@ -409,7 +410,7 @@ class Parts(ABC):
     async def _with_schedule(self) -> AsyncIterator[None]:
         if self._threads:  # a simulated machine has no capacity to measure
             await self._warn_of_overload(self.options)
-        self.scheduler.replace(staggered(self.options.plans))
+        self.scheduler.replace(self._places(self.options))
         controls = self.supervisor.start("controls", self.runner.watch_controls)
         task = self.supervisor.start("scheduler", self.scheduler.run)
         try:
@@ -456,9 +457,14 @@ class Parts(ABC):
         """The months that may close by themselves: none by a clock in doubt."""
         return await self.read(due) if self.timekeeper.steady() else []
 
-    async def _run(self, plan: Plan, slot_us: int) -> None:
-        begun_ns = self.clock.now_ns()
-        run = await self.runner.run(plan, slot_us)
+    def _places(self, options: Options) -> Iterable[Scheduled]:
+        """Where each check stands in its interval."""
+        return staggered(options.plans)
+
+    def _run(self, plan: Plan, slot_us: int, begins: Callable[[], bool]) -> asyncio.Future[None]:
+        return self.runner.begin(plan, slot_us, begins=begins, ended=self._ended)
+
+    def _ended(self, run: Run, begun_ns: int) -> None:
         self.recorder.accept(self.timekeeper.checked(run, begun_ns))
 
     def _late(self, plan: Plan, slot_us: int) -> None:

@@ -40,15 +40,15 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
 
     from monitor.app import compose
     from monitor.clock import wall_us
-    from monitor.config import secret
+    from monitor.config import compact, secret
     from monitor.sdnotify import Notifier
     from monitor.telemetry.logs import set_up
     from monitor.telemetry.scrubbing import Scrubber
 
     where = place()
-    found = read_settings(where)
+    found = [compact(read_settings(where))]
     scrubber = Scrubber()
-    password = urlsplit(found.store).password or ""
+    password = urlsplit(found[0].store).password or ""
     scrubber.remember(password)
     scrubber.remember(unquote(password))
     logs = set_up(now_us=wall_us, log_format=LogFormat(log_format), level=log_level, scrub=scrubber.scrub)
@@ -58,7 +58,8 @@ def command(role: str, log_format: str, log_level: str) -> int:  # noqa: ARG001 
         structlog.get_logger("jaga.run").warning("service manager not understood", reason=notifier.fault)
 
     async def serve() -> int:
-        daemon = compose(found, logs=logs, notifier=notifier, secret=scrubber.watch(secret))
+        # Popped, not named: what the daemon does not take of the settings is not kept for as long as it runs.
+        daemon = compose(found.pop(), logs=logs, notifier=notifier, secret=scrubber.watch(secret))
         return await daemon.serve(reread=lambda: read_settings(where))
 
     return asyncio.run(serve())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from monitor.config.compact import compact
 from monitor.config.explain import explain
 from monitor.config.load import Loaded, load
 from monitor.config.problems import ConfigError, Problem
@@ -23,6 +24,7 @@ __all__ = [
     "ServiceSettings",
     "Settings",
     "ZoneError",
+    "compact",
     "explain",
     "initialise",
     "load",

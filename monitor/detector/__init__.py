@@ -33,7 +33,9 @@ SAVE_US = 60 * SECOND_US
 """How often totals and counters are kept: what a start after a crash derives again at most."""
 
 IDLE_US = 5 * SECOND_US
-"""A service with no news is judged this often: only staleness can change it."""
+"""A service whose evidence says what it said is judged this often, and when some of it becomes stale: between the two
+nothing can change its verdict.
+"""
 
 REPLAY_RUNS = 5_000
 CURSOR_MARK = "cursor"
@@ -74,6 +76,8 @@ class Detector:
     _arrival: int = 0
     _seq: int = 0
     _saved_us: int = 0
+    _news_us: dict[str, int] = field(default_factory=dict)
+    _stale_us: dict[str, int] = field(default_factory=dict)
 
     def open(self, at_us: int) -> None:
         """Read where the last transaction left off, and catch up with what was committed after it."""
@@ -88,6 +92,7 @@ class Detector:
             self.counts.setdefault(run.source, CheckCounts()).show(run)
         self._seq = self.store.head().seq
         self._evidence = evidence
+        self._news_us, self._stale_us = {}, {}
         self._saved_us = at_us
         self._read_agreements(evidence)
         self.watches = self._watches(evidence, at_us)
@@ -139,13 +144,12 @@ class Detector:
         self, evidence: Evidence, committed: Committed | None, at_us: int, open_since: Mapping[str, int]
     ) -> Unit | None:
         changes: tuple[SpanChange, ...] = ()
-        news: set[str] = set()
         if committed is not None:
             changes = tuple(change for change in evidence.apply(committed) if change.deleted or change.written)
-            news = {run.service for run in committed.fresh} | {change.source.service for change in changes}
+            self._news_us |= dict.fromkeys(evidence.turned, at_us)
             self._note(evidence, committed)
         rewound = self._rewound(committed, at_us)
-        facts, marks = self._settle(evidence, news, at_us, open_since)
+        facts, marks = self._settle(evidence, at_us, open_since)
         facts[:0] = rewound
         outbox: list[OutboxRow] = []
         if self.incidents is not None:
@@ -172,6 +176,8 @@ class Detector:
         """The outages that end because the clock was put back; their time is judged again from there."""
         steps = [entry.fact for entry in committed.entries if isinstance(entry.fact, ClockStep)] if committed else []
         back = [step.at_us for step in steps if step.delta_us < 0]
+        if back:
+            self._news_us = dict.fromkeys(self.watches, at_us)
         return [fact for to_us in back for watch in self.watches.values() for fact in watch.rewind(to_us, at_us)]
 
     def _note(self, evidence: Evidence, committed: Committed) -> None:
@@ -193,18 +199,28 @@ class Detector:
                 self.watches[service] = Watch(service, entry.fact.at_us)
 
     def _settle(
-        self, evidence: Evidence, news: set[str], at_us: int, open_since: Mapping[str, int]
+        self, evidence: Evidence, at_us: int, open_since: Mapping[str, int]
     ) -> tuple[list[Fact], dict[str, Any]]:
-        """Judge each service up to where nothing more is to come; outages, and the marks that go with them."""
+        """Judge each service up to where nothing more is to come; outages, and the marks that go with them.
+
+        News of a service is what its evidence says anew: it is judged until it is settled beyond the instant at which
+        that was learnt. A run that says what the one before it said is none.
+        """
         facts: list[Fact] = []
         marks: dict[str, Any] = {}
         for service, watch in self.watches.items():
             until_us = min(at_us - self.allowance_us.get(service, 0), open_since.get(service, at_us))
-            if service not in news and until_us - watch.settled_us < IDLE_US:
+            news_us = self._news_us.get(service)
+            quiet = news_us is None and until_us <= self._stale_us.get(service, ALWAYS.start_us)
+            if quiet and until_us - watch.settled_us < IDLE_US:
                 continue
             tail = evidence.tail(service, watch.settled_us)
             lists = evidence.lists.get(service, [])
             found = watch.advance(lists, tail, until_us, self._excluded_of(service, evidence), at_us)
+            ends_us = (spans[-1].end_us for spans in tail.values() if spans and spans[-1].end_us >= watch.settled_us)
+            self._stale_us[service] = min(ends_us, default=ALWAYS.end_us)
+            if news_us is not None and watch.settled_us > news_us:
+                del self._news_us[service]
             if found:
                 facts += found
                 marks[WATCH_MARK + service] = watch.document()

@@ -79,11 +79,13 @@ class Evidence:
     """The spans of all sources of a store, as its owner keeps them.
 
     The changes of one `apply` must be committed before the next; if that fails, `forget` and apply again from the last
-    committed arrival.
+    committed arrival. `turned` are the services of which the last `apply` changed what their evidence says, and not
+    only for how long it says so.
     """
 
     store: Reader
     lists: dict[str, list[CheckList]] = field(init=False)
+    turned: set[str] = field(init=False, default_factory=set)
     _book: Book = field(init=False)
     _tails: dict[SourceKey, _Tail] = field(init=False, default_factory=dict)
     _by_service: dict[str, set[SourceKey]] = field(init=False, default_factory=dict)
@@ -113,6 +115,7 @@ class Evidence:
 
     def apply(self, committed: Committed) -> tuple[SpanChange, ...]:
         """The spans that a committed unit changed: by its runs, contested keys, check lists and annulments."""
+        self.turned = set()
         touched: dict[SourceKey, Span] = {}
         for entry in committed.entries:
             self._take(entry.fact, touched)
@@ -134,6 +137,7 @@ class Evidence:
                 _touch(touched, source, Span(runs[0].start_us, runs[-1].start_us + 1))
             else:
                 appended.append(self._append(source, tail, runs))
+        self.turned |= {source.service for source in touched}
         return (*appended, *(self._rederive(source, within) for source, within in touched.items()))
 
     def tail(self, service: str, from_us: int) -> Mapping[SourceKey, Sequence[OutcomeSpan]]:
@@ -187,12 +191,16 @@ class Evidence:
         lists, annulled = self.lists.get(source.service, ()), self._book.annulled(source)
         written: dict[int, OutcomeSpan] = {}
         for run in runs:
-            last, begun = extend(tail.spans[-1] if tail.spans else None, run_item(run, lists, annulled))
-            if last is not None and last != tail.spans[-1]:
+            before = tail.spans[-1] if tail.spans else None
+            last, begun = extend(before, run_item(run, lists, annulled))
+            if last is not None and before is not None and last != before:
                 tail.spans[-1] = written[last.start_us] = last
+                if last.end_us < before.end_us:
+                    self.turned.add(source.service)
             if begun is not None:
                 tail.spans.append(begun)
                 written[begun.start_us] = begun
+                self.turned.add(source.service)
         tail.newest_us = runs[-1].start_us
         return SpanChange(source=source, written=tuple(written.values()))
 

@@ -6,7 +6,7 @@ import asyncio
 import json
 import os
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -96,9 +96,16 @@ async def target() -> AsyncIterator[Target]:
 
 
 def configuration(
-    folder: Path, target: Target, *, services: int = 1, checks: int = 1, interval: str = "1s", timeout: str = "400ms"
+    folder: Path,
+    target: Target,
+    *,
+    services: int | Sequence[str] = 1,
+    checks: int = 1,
+    interval: str = "1s",
+    timeout: str = "400ms",
 ) -> Path:
-    """A configuration file that watches the target."""
+    """A configuration file that watches the target: so many services `s0` …, or those of the ids given."""
+    ids = [f"s{number}" for number in range(services)] if isinstance(services, int) else services
     lines = [
         "store: sqlite:///ledger.db",
         "location: {id: here-1}",
@@ -108,11 +115,11 @@ def configuration(
         "    credits: [{below: 95%, credit: 10%}], maintenance_notice: 48h, claim_within: 30d, credit_base: total}]}",
         "services:",
     ]
-    for service in range(services):
-        lines += [f"  s{service}:", f"    name: S{service}", f"    interval: {interval}", f"    timeout: {timeout}"]
+    for service, id_ in enumerate(ids):
+        lines += [f"  {id_}:", f"    name: S{service}", f"    interval: {interval}", f"    timeout: {timeout}"]
         lines += ["    checks:"]
         lines += [f'      c{check}: {{http: {{get: "{target.url}/{service}-{check}"}}}}' for check in range(checks)]
-    lines += ["partners:", "  acme: {name: Acme, contract: mitra, services: {s0: {fee: IDR 12500000}}}"]
+    lines += ["partners:", "  acme: {name: Acme, contract: mitra, services: {" + ids[0] + ": {fee: IDR 12500000}}}"]
     path = folder / "jaga.yaml"
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
     return path

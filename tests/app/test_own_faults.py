@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import itertools
 import os
 import resource
 import signal
@@ -14,8 +15,10 @@ from pathlib import Path
 
 import pytest
 
+from monitor.clock import wall_us
 from monitor.core.fact import Outage
 from monitor.core.run import Outcome, Run
+from monitor.scheduler import phase
 from monitor.storage.sqlite import open_reader
 from tests.app.conftest import SERVE, WITHIN_S, Target, configuration, daemon
 from tests.app.test_process import all_runs, until_recorded
@@ -58,6 +61,20 @@ async def until(folder: Path, what: str, enough: Callable[[list[Run]], bool]) ->
     return found
 
 
+def of_one_phase(count: int, *, interval_us: int, in_us: int) -> list[str]:
+    """Ids of services that all begin within half a second, about so long from now: their phase is made of their id.
+    Of the last of them, the checks that do not count begin then too.
+    """
+    wanted_us = wall_us() + in_us
+
+    def fits(id_: str, *groups: bool) -> bool:
+        return all((phase(id_, sla, below=interval_us) - wanted_us) % interval_us < 500_000 for sla in groups)
+
+    named = [f"s{number}" for number in range(500 * count)]
+    last = next(id_ for id_ in named if fits(id_, True, False))
+    return [*itertools.islice((id_ for id_ in named if fits(id_, True) and id_ != last), count - 1), last]
+
+
 def outages(folder: Path) -> list[Outage]:
     reader = open_reader(folder / "ledger.db")
     try:
@@ -72,7 +89,8 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
 ) -> None:
     """F8, really: SIGSTOP for longer than the time-out. Plain asyncio time-outs fail 100 of 100 (FAULTS 2.A)."""
     target.delay_s = 1.5
-    path = configuration(tmp_path, target, services=100, interval="20s", timeout="3s")
+    ids = of_one_phase(100, interval_us=20_000_000, in_us=10_000_000)
+    path = configuration(tmp_path, target, services=ids, interval="20s", timeout="3s")
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ExitStack() as held:
         silent.setblocking(False)
         text = path.read_text(encoding="utf-8")
@@ -90,7 +108,7 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
             runs = await until_recorded(tmp_path, 100)
             process.process.send_signal(signal.SIGTERM)
             assert await process.exit_code() == 0
-    mute = [run for run in runs if int(run.service[1:]) >= 90]
+    mute = [run for run in runs if run.service in ids[90:]]
     answered = [run for run in runs if run not in mute]
     assert {run.outcome for run in answered} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
     assert {run.reason for run in answered} <= {None, "stalled", "late"}
@@ -118,7 +136,8 @@ async def test_a_blocking_call_with_a_hundred_probes_in_flight_invents_no_failur
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: blocking-kind\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text("[jaga.probes]\nblocking = blocking_kind\n", encoding="utf-8")
     target.delay_s = 0.4
-    path = configuration(tmp_path, target, services=100, interval="12s", timeout="3s")
+    ids = of_one_phase(100, interval_us=12_000_000, in_us=7_000_000)
+    path = configuration(tmp_path, target, services=ids, interval="12s", timeout="3s")
     text = path.read_text(encoding="utf-8")
     check = f'      hog: {{sla: false, blocking: {{seconds: 6, once: "{tmp_path}/blocked"}}}}\n'
     path.write_text(text.replace("partners:", f"{check}partners:"), encoding="utf-8")

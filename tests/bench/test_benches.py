@@ -30,6 +30,16 @@ def test_metrics_compares_the_same_bytes_and_ends_in_one_json_object(project_roo
     assert said["figures"]["rendering"]["series"] >= 500
 
 
+def test_the_schedule_alone_starts_what_is_due_and_ends_in_one_json_object(project_root: Path) -> None:
+    words = ["--checks", "200", "--interval", "1", "--seconds", "2"]
+    command = [sys.executable, "-m", "bench.schedule", *words]
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, check=True, timeout=100)
+    said = json.loads(done.stdout.splitlines()[-1])
+    assert {"bench", "figures", "peers"} <= set(said)
+    assert said["figures"]["starts"] > 0
+    assert said["figures"]["early"] == 0
+
+
 @pytest.mark.slow
 def test_start_makes_a_record_that_a_daemon_goes_on_from(project_root: Path) -> None:
     sizes = ["--entries", "20", "--spans", "2000", "--runs", "3000", "--rounds", "1"]
@@ -40,7 +50,7 @@ def test_start_makes_a_record_that_a_daemon_goes_on_from(project_root: Path) -> 
     assert said["figures"]["ready_s"] > 0
 
 
-@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity", "metrics", "storage", "start", "verify"])
+@pytest.mark.parametrize("name", ["probes", "daemon", "fidelity", "metrics", "schedule", "storage", "start", "verify"])
 def test_each_bench_loads_and_says_how_it_is_called(name: str) -> None:
     module = importlib.import_module(f"bench.{name}")
     assert f"python -m bench.{name}" in (module.__doc__ or "")

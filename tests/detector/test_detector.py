@@ -179,6 +179,44 @@ def test_nothing_is_judged_while_evidence_is_still_to_come(bench: Bench) -> None
     assert [fact.start_us for fact in bench.outages()] == [at(2)]
 
 
+def test_a_service_is_judged_when_its_evidence_says_something_else_and_else_now_and_then(bench: Bench) -> None:
+    watch = bench.detector.watches["portal"]
+    turns = (
+        (1.0, Outcome.PASS, 1.0),
+        (1.05, Outcome.PASS, 1.05),  # the first was learnt at the very instant up to which it was judged
+        (1.1, Outcome.PASS, 1.05),
+        (1.15, Outcome.FAIL, 1.15),
+        (1.2, Outcome.FAIL, 1.2),
+        (1.25, Outcome.FAIL, 1.2),
+        (1.3, Outcome.INCONCLUSIVE, 1.3),
+        (1.35, Outcome.INCONCLUSIVE, 1.35),
+        (1.4, Outcome.INCONCLUSIVE, 1.35),
+        (2.3, Outcome.INCONCLUSIVE, 2.3),  # nothing new for more than IDLE_US
+    )
+    for minute, outcome, settled in turns:
+        bench.write(minute, run_at(minute, outcome))
+        assert watch.settled_us == at(settled), minute
+    bench.settle(2.4)
+    assert [(fact.start_us, fact.end_us) for fact in bench.outages()] == [(at(1.15), None), (at(1.15), at(1.3))]
+
+
+def test_what_was_learnt_while_evidence_was_still_to_come_is_judged_once_it_has_come(bench: Bench) -> None:
+    bench.write(1, run_at(1))
+    bench.write(1.3, run_at(1.3, Outcome.FAIL), open_since={"portal": at(1.25)})
+    bench.write(1.4, run_at(1.4, Outcome.FAIL), open_since={"portal": at(1.3)})
+    bench.settle(1.5)
+    assert [fact.start_us for fact in bench.outages()] == [at(1.3)]
+
+
+def test_evidence_that_becomes_stale_is_noticed_at_once(bench: Bench) -> None:
+    bench.write(1, run_at(1, Outcome.FAIL))
+    for second in range(20):
+        bench.settle(1 + second / 6)
+    assert [fact.end_us for fact in bench.outages()] == [None]
+    bench.settle(1 + 20.1 / 6)
+    assert [fact.end_us for fact in bench.outages()] == [None, at(1) + STALE_US]
+
+
 def test_late_evidence_corrects_the_spans_and_not_what_was_first_found(bench: Bench) -> None:
     bench.write(1, run_at(1, Outcome.FAIL))
     bench.write(4, run_at(4))

@@ -27,7 +27,6 @@ from sqlalchemy import event
 from monitor.app import Daemon, Options
 from monitor.config import load
 from monitor.core.run import Run
-from monitor.runner import Plan
 from monitor.storage import Committed, StoreError, Unit
 from monitor.telemetry.logs import LogFormat, set_up
 from tests.faults.mutants import MUTANTS
@@ -94,10 +93,9 @@ class Victim(Daemon):
         async with super()._with_parts():
             yield
 
-    async def _run(self, plan: Plan, slot_us: int) -> None:
-        run: Run = await self.runner.run(plan, slot_us)
+    def _ended(self, run: Run, begun_ns: int) -> None:
         self.reach("run ended")
-        self.recorder.accept(run)
+        super()._ended(run, begun_ns)
 
     def _on_committed(self, committed: Committed) -> None:
         self.reach("derived")

@@ -171,6 +171,41 @@ def test_a_cancelled_run_passes_it_on_and_cancels_its_probe(loop: VirtualLoop, f
     bench.do(story())
 
 
+def test_no_run_where_it_is_too_late_to_begin_and_one_task_where_it_begins(
+    loop: VirtualLoop, faulty: ModuleType
+) -> None:
+    bench, ended = Bench(loop), []
+
+    async def story() -> None:
+        beside = len(asyncio.all_tasks())
+        begun = bench.runner.begin(
+            scripted(faulty, "pass"), START_US, begins=lambda: True, ended=lambda *run: ended.append(run)
+        )
+        assert len(asyncio.all_tasks()) - beside == 1, "nobody waits for a first attempt in a task of his own"
+        await begun
+        await bench.runner.begin(
+            scripted(faulty, "pass"), START_US, begins=lambda: False, ended=lambda *run: ended.append(run)
+        )
+
+    bench.do(story())
+    assert [(run.outcome, begun_ns) for run, begun_ns in ended] == [(Outcome.PASS, 0)]
+    assert faulty.attempts == 1
+
+
+def test_what_breaks_beside_a_run_goes_to_whoever_began_it(loop: VirtualLoop, faulty: ModuleType) -> None:
+    bench = Bench(loop)
+
+    def refuses(_run: Run, _begun_ns: int) -> None:
+        raise RuntimeError("a fault of the program")
+
+    async def begun(plan: Plan) -> None:
+        await bench.runner.begin(plan, START_US, ended=refuses)
+
+    for word in ("pass", "fail"):
+        with pytest.raises(RuntimeError, match="a fault of the program"):
+            bench.do(begun(scripted(faulty, word)))
+
+
 def test_a_timeout_while_our_own_loop_stood_still_is_stalled(loop: VirtualLoop, faulty: ModuleType) -> None:
     asked: list[int] = []
 

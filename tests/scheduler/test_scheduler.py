@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterator
+from collections import Counter
+from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
 from monitor.runner import Plan
-from monitor.scheduler import MAX_LATE_BURST, Scheduled, Scheduler, staggered
+from monitor.scheduler import MAX_LATE_BURST, TOGETHER_US, Scheduled, Scheduler, phase, staggered
 from probes import transaction
 from tests.simulation.loop import SimulatedClock, VirtualLoop
+from tests.simulation.world import in_step
 
 SECOND = 1_000_000
 START_US = 1_775_000_007 * SECOND  # 7 s after a multiple of ten
@@ -38,7 +40,9 @@ class Bench:
         self.takes_s: Callable[[Plan], float] = lambda _plan: 0.1
         self.scheduler = Scheduler(self.clock, execute=self._execute, late=self._late, max_in_flight=max_in_flight)
 
-    async def _execute(self, plan: Plan, slot_us: int) -> None:
+    async def _execute(self, plan: Plan, slot_us: int, begins: Callable[[], bool]) -> None:
+        if not begins():
+            return
         self.begun.append((plan.check, self._s(slot_us), self._s(self.clock.now_us())))
         await asyncio.sleep(self.takes_s(plan))
 
@@ -76,7 +80,7 @@ def loop() -> Iterator[VirtualLoop]:
 
 
 def test_checks_of_a_service_share_its_interval_evenly_in_their_order() -> None:
-    scheduled = staggered([plan("a"), plan("b"), plan("x", 7, sla=False), plan("c"), plan("o", service="other")])
+    scheduled = in_step([plan("a"), plan("b"), plan("x", 7, sla=False), plan("c"), plan("o", service="other")])
     assert [(s.plan.check, s.offset_us) for s in scheduled] == [
         ("a", 0),
         ("b", 3_333_333),
@@ -86,11 +90,31 @@ def test_checks_of_a_service_share_its_interval_evenly_in_their_order() -> None:
     ]
 
 
+def test_services_of_one_interval_do_not_start_together_and_keep_their_phase() -> None:
+    plans = [plan(f"c{n}", service=f"s{service}") for service in range(100) for n in range(2)]
+    places = {(s.plan.service, s.plan.check): s.offset_us for s in staggered(plans)}
+    for service in range(100):
+        first, second = places[f"s{service}", "c0"], places[f"s{service}", "c1"]
+        assert 0 <= first < 5 * SECOND
+        assert first % TOGETHER_US == 0, "a few at a time share a wake-up"
+        assert second - first == 5 * SECOND
+    # Evenly over the time that is theirs: in each of ten parts some services, in none more than a quarter of them.
+    parts = Counter(places[f"s{service}", "c0"] * 10 // (5 * SECOND) for service in range(100))
+    assert set(parts) == set(range(10))
+    assert max(parts.values()) <= 25
+    # Of the id alone: whoever else is there, in any order, after a restart, and on another machine.
+    again = {(s.plan.service, s.plan.check): s.offset_us for s in staggered(plans[-50:-30])}
+    assert again == {key: places[key] for key in again}
+    assert phase("portal", True, below=10**7) == 9_525_000
+    assert phase("portal", False, below=10**7) != phase("portal", True, below=10**7)
+    assert phase("portal", True, below=1) == 0
+
+
 def test_slots_are_anchored_to_the_epoch_and_every_one_is_run_once(loop: VirtualLoop) -> None:
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b")]))
         await bench.until(34)
 
     bench.play(story())
@@ -113,7 +137,7 @@ def test_a_slot_on_the_very_instant_of_the_start_is_run(loop: VirtualLoop) -> No
 
     async def story() -> None:
         await bench.until(3)
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(4)
 
     bench.play(story())
@@ -125,7 +149,7 @@ def test_late_is_what_cannot_start_within_half_the_interval(loop: VirtualLoop, s
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(3 - 0.000_001)
         bench.stall(stall_s + 0.000_001)
         await bench.until(12.9)
@@ -139,7 +163,7 @@ def test_a_stall_of_some_intervals_is_late_for_the_newest_slots_and_the_schedule
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b")]))
         await bench.until(9)
         bench.stall(65)  # to 74: a was due at 13, 23, … 73, b at 18, … 68
         await bench.until(79)
@@ -156,7 +180,7 @@ def test_a_short_stall_tells_every_missed_slot(loop: VirtualLoop) -> None:
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(2)
         bench.stall(22)  # to 24: due at 3, 13 and 23
         await bench.until(25)
@@ -171,7 +195,7 @@ def test_a_run_that_overruns_is_never_late(loop: VirtualLoop) -> None:
     bench.takes_s = lambda plan: 12.0 if plan.check == "slow" else 0.1
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("slow"), plan("quick")]))
+        bench.scheduler.replace(in_step([plan("slow"), plan("quick")]))
         await bench.until(30)
 
     bench.play(story())
@@ -190,7 +214,7 @@ def test_a_slot_held_by_its_own_previous_run_for_too_long_is_skipped_and_counted
     bench.takes_s = lambda _plan: 16.0
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(34)
 
     bench.play(story())
@@ -204,7 +228,7 @@ def test_what_waits_for_a_free_place_too_long_is_late_by_our_own_fault(loop: Vir
     bench.takes_s = lambda _plan: 8.0
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b", service="other")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b", service="other")]))
         await bench.until(10)
         assert bench.scheduler.in_flight == 1
         await bench.until(12)
@@ -220,7 +244,7 @@ def test_every_service_knows_since_when_it_has_runs_open(loop: VirtualLoop) -> N
 
     async def story() -> None:
         apart = plan("x", 4, service="apart", sla=False)  # it counts for nothing, so nobody waits for it
-        bench.scheduler.replace(staggered([plan("a"), plan("b"), plan("o", service="other"), apart]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b"), plan("o", service="other"), apart]))
         assert bench.scheduler.open_since() == {}
         await bench.until(4)
         assert bench.scheduler.open_since() == {"portal": START_US + 3 * SECOND, "other": START_US + 3 * SECOND}
@@ -236,9 +260,9 @@ def test_a_reload_leaves_unchanged_checks_alone_and_gives_no_gap_longer_than_an_
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b"), plan("o", service="other")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b"), plan("o", service="other")]))
         await bench.until(16)
-        bench.scheduler.replace(staggered([plan("a"), plan("new"), plan("b"), plan("o", service="other")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("new"), plan("b"), plan("o", service="other")]))
         await bench.until(50)
 
     bench.play(story())
@@ -256,9 +280,9 @@ def test_a_removed_check_is_not_started_again(loop: VirtualLoop) -> None:
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b")]))
         await bench.until(9)
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(30)
 
     bench.play(story())
@@ -270,7 +294,7 @@ def test_after_a_step_of_the_clock_the_schedule_goes_on_at_once(loop: VirtualLoo
     bench = Bench(loop)
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(4)
         bench.clock.step(delta_s * SECOND)
         assert bench.clock.take_step() is not None
@@ -286,14 +310,14 @@ def test_stopping_starts_nothing_more_and_lets_runs_finish(loop: VirtualLoop) ->
     bench = Bench(loop)
     finished: list[str] = []
 
-    async def execute(plan: Plan, _slot_us: int) -> None:
+    async def execute(plan: Plan, _slot_us: int, _begins: Callable[[], bool]) -> None:
         await asyncio.sleep(3)
         finished.append(plan.check)
 
     bench.scheduler._execute = execute
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a"), plan("b")]))
+        bench.scheduler.replace(in_step([plan("a"), plan("b")]))
         await bench.until(8.5)
         assert bench.scheduler.in_flight == 1
 
@@ -307,7 +331,7 @@ def test_abandoned_runs_end_at_once(loop: VirtualLoop) -> None:
     bench.takes_s = lambda _plan: 1000.0
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("a")]))
+        bench.scheduler.replace(in_step([plan("a")]))
         await bench.until(4)
         bench.scheduler.abandon()
 
@@ -319,17 +343,17 @@ def test_a_run_that_breaks_is_reported_and_disturbs_nobody(loop: VirtualLoop) ->
     bench = Bench(loop)
     reported: list[str] = []
     loop.set_exception_handler(lambda _loop, context: reported.append(context["message"]))
-    steady: Callable[[Plan, int], Awaitable[None]] = bench._execute
+    steady = bench._execute
 
-    async def execute(plan: Plan, slot_us: int) -> None:
+    async def execute(plan: Plan, slot_us: int, begins: Callable[[], bool]) -> None:
         if plan.check == "broken":
             raise RuntimeError("a fault of the program")
-        await steady(plan, slot_us)
+        await steady(plan, slot_us, begins)
 
     bench.scheduler._execute = execute
 
     async def story() -> None:
-        bench.scheduler.replace(staggered([plan("broken"), plan("fine")]))
+        bench.scheduler.replace(in_step([plan("broken"), plan("fine")]))
         await bench.until(30)
 
     bench.play(story())
@@ -352,13 +376,13 @@ def test_how_far_behind_it_is_says_whether_the_schedule_goes_on(loop: VirtualLoo
     bench = Bench(loop)
     assert bench.scheduler.behind_us() == 0
     bench.takes_s = lambda _plan: 30.0  # runs that hang are the target's doing
-    bench.scheduler.replace(staggered([plan("a")]))  # due at 3 s, 13 s, …
+    bench.scheduler.replace(in_step([plan("a")]))  # due at 3 s, 13 s, …
 
     async def story() -> None:
         await bench.until(25)
         assert bench.scheduler.behind_us() == 0
 
     bench.play(story())
-    bench.scheduler.replace(staggered([plan("a")]))
+    bench.scheduler.replace(in_step([plan("a")]))
     bench.stall(60)
     assert bench.scheduler.behind_us() > 50 * SECOND

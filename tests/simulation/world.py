@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from decimal import Decimal
 from fractions import Fraction
 from pathlib import Path
@@ -20,6 +20,8 @@ from monitor.clock import Sync
 from monitor.config import CheckSettings, ServiceSettings, Settings
 from monitor.core.check import Network, default_stale_after_us
 from monitor.core.terms import Fee, Subscription, Terms, Tier
+from monitor.runner import Plan
+from monitor.scheduler import Scheduled, staggered
 from probes import transaction
 from tests.simulation.loop import SimulatedClock, VirtualLoop
 
@@ -131,6 +133,7 @@ class World:
         """Compose and start one on this world's ledger; `sync` is what the kernel says of its clock (None: nothing)."""
         told = sync or Sync(synchronised=None)
         daemon = compose(self.settings(**changed), clock=self.clock, sync=lambda: told, threads=False)
+        daemon._places = lambda options: in_step(options.plans)  # type: ignore[method-assign]
         self.daemons.append(daemon)
         await daemon.start()
         return daemon
@@ -162,6 +165,13 @@ TERMS = Terms(
 SUBSCRIPTION = Subscription(
     partner=PARTNER, service=SERVICE, contract="mitra", fee=Fee(currency="IDR", amount=Decimal(12_500_000))
 )
+
+
+def in_step(plans: Sequence[Plan]) -> list[Scheduled]:
+    """The places of checks less their services' phases: slots that a reader can compute in his head."""
+    first: dict[tuple[str, bool], int] = {}
+    places = [(s, first.setdefault((s.plan.service, s.plan.sla), s.offset_us)) for s in staggered(plans)]
+    return [replace(scheduled, offset_us=scheduled.offset_us - begins_us) for scheduled, begins_us in places]
 
 
 async def crash(daemon: Daemon) -> None:

@@ -1,0 +1,52 @@
+"""A daemon loads what its configuration needs, and no more."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from tests.app.conftest import WITHIN_S, Target, configuration
+
+UNUSED = (
+    "apprise",
+    "asyncpg",
+    "cssselect",
+    "holidays",
+    "jsonpath",
+    "jsonschema_rs",
+    "lxml",
+    "nats",
+    "psycopg",
+    "typst",
+)
+
+PROGRAM = f"""
+import asyncio, sys
+from pathlib import Path
+from monitor.app import compose
+from monitor.config import compact, load
+
+async def story():
+    daemon = compose(compact(load(Path(sys.argv[1])).settings))
+    await daemon.start()
+    while not daemon.recorder.stats.committed_runs:
+        await asyncio.sleep(0.05)
+    await asyncio.to_thread(daemon.views.snapshot)
+    await daemon.stop()
+
+asyncio.run(asyncio.wait_for(story(), {WITHIN_S}))
+print("aiohttp" in sys.modules, [name for name in {UNUSED!r} if name in sys.modules])
+"""
+
+
+async def test_http_checks_on_sqlite_load_no_library_of_other_kinds_stores_and_channels(
+    tmp_path: Path, target: Target
+) -> None:
+    path = configuration(tmp_path, target)
+    words = (sys.executable, "-c", PROGRAM, str(path))
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(*words, cwd=root, stdout=asyncio.subprocess.PIPE)
+    said, _ = await process.communicate()
+    assert process.returncode == 0
+    assert said.decode().splitlines()[-1] == "True []", "behind the lines of the log"
