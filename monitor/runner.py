@@ -10,24 +10,16 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
-from dataclasses import dataclass, field
-from ipaddress import ip_address
-from typing import Any, NamedTuple, TypeVar
-from urllib.parse import urlsplit
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any, TypeVar
 
 import probes
 from monitor.clock import Clock, Timer
+from monitor.controls import CONTROL_SPACING_US, CONTROL_TIMEOUT_US, Control, Controls, Ground, forget, pause
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome, Run, StepRecord
 from probes import FailReason, InconclusiveReason, Result, transaction
-
-CONTROL_TIMEOUT_US = SECOND_US
-"""How long a round of controls takes at most; a run has two: before and after its confirmation."""
-
-CONTROL_SPACING_US = SECOND_US // 4
-"""Rounds of controls begin at least this far apart, and whoever asks is answered by the next one to begin: a wide
-outage asks four times a second, not a thousand times, and no answer is older than its question."""
 
 ASKED_ANEW_US = SECOND_US + SECOND_US // 5
 """After a failure in which nobody was heard, the confirmation ends no earlier than this after the controls were found.
@@ -38,10 +30,6 @@ GUARD_US = SECOND_US
 """A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
 may ring before the probe had its own grace turn."""
 
-CONTROL_EVERY_US = 15 * SECOND_US
-"""How often the controls are asked when nothing fails, so that a blind location is known before a check says so."""
-
-MIN_CONTROLS = 3
 MAX_MESSAGE = 1000
 MAX_ABANDONED = 1000
 
@@ -72,51 +60,9 @@ class Plan:
         return transaction.finally_budget_ns(self.timeout_us * 1000) // 1000 if self.transaction.finally_ else 0
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Control:
-    """An independent target that proves the location's own network: reached by TCP, or by TCP and TLS."""
-
-    name: str
-    host: str
-    port: int
-    tls: bool = False
-
-    @property
-    def by_name(self) -> bool:
-        """Whether it proves this location's resolver too."""
-        try:
-            ip_address(self.host)
-        except ValueError:
-            return True
-        return False
-
-
-class Ground(NamedTuple):
-    """What a round of controls says of this location: whether a majority of them answers, whether a majority of those
-    that have names does (without any, that cannot be doubted), and whose fault it is where one of them does not.
-    `found_ns` is the instant at which a majority had answered, where one did.
-    """
-
-    network: bool
-    names: bool
-    blame: InconclusiveReason
-    found_ns: int = 0
-
-
 def longest_us(plan: Plan) -> int:
     """How long one attempt of a plan is waited for before it is overdue."""
     return plan.timeout_us + plan.finally_us + GUARD_US
-
-
-def parse_control(text: str) -> Control:
-    """`tcp://host:port` or `https://host[:port]`; ValueError says what was meant."""
-    parts = urlsplit(text)
-    tls = parts.scheme == "https"
-    port = parts.port or (443 if tls else None)
-    if parts.scheme not in {"tcp", "https"} or not parts.hostname or port is None:
-        msg = f"{text!r} is no control target: write tcp://host:port or https://host"
-        raise ValueError(msg)
-    return Control(name=f"{parts.hostname}:{port}", host=parts.hostname, port=port, tls=tls)
 
 
 def budget_us(*, attempts: int, timeout_us: int, finally_us: int = 0, controls: bool) -> int:
@@ -137,9 +83,8 @@ class Attempt:
 
 @dataclass(slots=True)
 class RunnerStats:
-    """What telemetry reads: the last answer of each control, and probes that had to be cut off."""
+    """What telemetry reads: probes that had to be cut off."""
 
-    controls: dict[str, bool] = field(default_factory=dict)
     cut_off: int = 0
 
 
@@ -160,16 +105,13 @@ class Runner:
         controls: Sequence[Control] = (),
         stood_still: Callable[[int, int], bool] = lambda _from_ns, _to_ns: False,
     ) -> None:
-        assert not controls or len(controls) >= MIN_CONTROLS, "a location has no controls, or at least three"
         self.location = location
         self.stats = RunnerStats()
         self._clock = clock
         self._network = network
         self._secret = secret
-        self._controls = tuple(controls)
+        self.controls = Controls(controls, clock=clock, network=network, secret=secret)
         self._stood_still = stood_still
-        self._next_round: asyncio.Task[Ground] | None = None
-        self._round_begun_ns: int | None = None
         self._abandoned: set[asyncio.Task[Result]] = set()
 
     async def run(self, plan: Plan, slot_us: int) -> Run:
@@ -299,74 +241,22 @@ class Runner:
         if len(self._abandoned) < MAX_ABANDONED:
             self._abandoned.add(task)  # the loop itself keeps no reference
             task.add_done_callback(self._abandoned.discard)
-        task.add_done_callback(_forget)
+        task.add_done_callback(forget)
 
     async def watch_controls(self) -> None:
         """Ask the controls on a schedule of their own, for as long as there are any; never returns then."""
-        while self._controls:
-            await self._ask_controls()
-            await self._clock.wait_until(self._clock.now_us() + CONTROL_EVERY_US)
+        await self.controls.watch()
 
     async def _ground(self) -> Ground | None:
         """What the controls say now; None for a location without any."""
-        return await self._ask_controls() if self._controls else None
+        return await self.controls.ask() if self.controls else None
 
     async def _until_asked_anew(self, plan: Plan, failure: Attempt, ground: Ground | None) -> None:
         """Let the confirmation of a silence last until the kernel has asked once more for whom it did not find."""
         if ground is None or not _was_silence(failure):
             return
         begin_ns = ground.found_ns + (ASKED_ANEW_US - plan.timeout_us) * 1000
-        await self._pause((begin_ns - self._clock.now_ns()) // 1000)
-
-    async def _pause(self, delay_us: int) -> None:
-        if delay_us > 0:
-            over = asyncio.get_running_loop().create_future()
-            timer = self._clock.call_after(delay_us, lambda: over.set_result(None))
-            try:
-                await over
-            finally:
-                timer.cancel()
-
-    async def _ask_controls(self) -> Ground:
-        """The answer of the next round to begin."""
-        if self._next_round is None:
-            self._next_round = asyncio.create_task(self._round(), name="controls")
-        return await asyncio.shield(self._next_round)
-
-    async def _round(self) -> Ground:
-        """One look at all controls, once it may begin."""
-        if self._round_begun_ns is not None:
-            await self._pause(CONTROL_SPACING_US - (self._clock.now_ns() - self._round_begun_ns) // 1000)
-        self._next_round, self._round_begun_ns = None, self._clock.now_ns()
-        asked = {asyncio.create_task(self._reaches(control)): control for control in self._controls}
-        try:
-            await asyncio.wait(asked, timeout=CONTROL_TIMEOUT_US / 1e6)
-        finally:
-            for task in asked:
-                task.cancel()
-                task.add_done_callback(_forget)
-        failures = {control: _why_not_reached(task) for task, control in asked.items()}
-        self.stats.controls.update({control.name: failure is None for control, failure in failures.items()})
-        found_ns = sorted(task.result() for task, control in asked.items() if failures[control] is None)
-        majority = len(asked) // 2
-        return _ground(failures)._replace(found_ns=found_ns[majority] if majority < len(found_ns) else 0)
-
-    async def _reaches(self, control: Control) -> int:
-        """The instant at which a control answered; ProbeError or OwnFault if it did not."""
-        now_ns = self._clock.now_ns()
-        ctx = probes.Context(
-            now_ns=self._clock.now_ns,
-            deadline_ns=now_ns + CONTROL_TIMEOUT_US * 1000,
-            network=self._network,
-            secret=self._secret,
-        )
-        stream = await self._network.connect(control.host, control.port, ctx, probes.Route())
-        try:
-            if control.tls:
-                await stream.start_tls(control.host, probes.TlsPolicy())
-            return self._clock.now_ns()
-        finally:
-            await stream.close()
+        await pause(self._clock, (begin_ns - self._clock.now_ns()) // 1000)
 
     def record(self, plan: Plan, attempts: Sequence[Attempt], *, start_us: int, slot_us: int, duration_us: int) -> Run:
         """The run that the attempts make."""
@@ -460,7 +350,7 @@ class _Underway:
         if self._guard is not None:
             self._guard.cancel()
         if self.future.done():
-            _forget(task)
+            forget(task)
             return
         try:
             result = _outcome_of(task)
@@ -496,7 +386,7 @@ class _Underway:
 
     def _others_ended(self, task: asyncio.Task[None]) -> None:
         if self.future.done():
-            _forget(task)
+            forget(task)
         elif task.cancelled():
             self.future.cancel()
         else:
@@ -514,34 +404,6 @@ class _Underway:
         if future.cancelled():
             self._task.cancel()
             self._runner.abandon(self._task)
-
-
-def _why_not_reached(task: asyncio.Task[int]) -> FailReason | InconclusiveReason | None:
-    """None for a control that answered in time."""
-    if not task.done() or task.cancelled():
-        return FailReason.TIMEOUT
-    error = task.exception()
-    if error is None:
-        return None
-    return error.reason if isinstance(error, probes.ProbeError | probes.OwnFault) else InconclusiveReason.INTERNAL
-
-
-def _ground(failures: Mapping[Control, FailReason | InconclusiveReason | None]) -> Ground:
-    named = [failure for control, failure in failures.items() if control.by_name]
-    by_address = [failure for control, failure in failures.items() if not control.by_name]
-    unresolved = [failure in {FailReason.DNS, InconclusiveReason.OWN_RESOLVER} for failure in named]
-    names = not named or _most([failure is None for failure in named])
-    # Names that lead nowhere while addresses are reached, or that nobody finds: the resolver does not work, or it lies.
-    resolver = not names and (_most(unresolved) or _most([failure is None for failure in by_address]))
-    return Ground(
-        network=_most([failure is None for failure in failures.values()]),
-        names=names,
-        blame=InconclusiveReason.OWN_RESOLVER if resolver else InconclusiveReason.OWN_NETWORK,
-    )
-
-
-def _most(answers: Collection[bool]) -> bool:
-    return 2 * sum(answers) > len(answers)
 
 
 def _failed(attempts: Sequence[Attempt]) -> bool:
@@ -566,12 +428,6 @@ def _describe(error: BaseException) -> str:
     where = f" at {frames[-1].filename.rpartition('/')[2]}:{frames[-1].lineno}" if frames else ""
     number = errno.errorcode.get(error.errno, "") if isinstance(error, OSError) and error.errno else ""
     return f"the probe broke: {type(error).__name__}{' ' + number if number else ''}{where}"[:MAX_MESSAGE]
-
-
-def _forget(task: asyncio.Future[Any]) -> None:
-    """Take the exception of a task nobody waits for, so that nobody reports it as never retrieved."""
-    if not task.cancelled():
-        task.exception()
 
 
 def _step(trace: probes.StepTrace) -> StepRecord:

@@ -10,12 +10,13 @@ from pathlib import Path
 from monitor.app.channels import Book
 from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
+from monitor.controls import Control, parse_control
 from monitor.core.check import CheckList
 from monitor.detector.incidents import Opening
 from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
-from monitor.runner import Control, Plan, parse_control
+from monitor.runner import Plan
 from monitor.sealing.checkpoints import Place, place_of
 from monitor.web.tls import Web
 from monitor.web.tokens import tokens_path

@@ -151,7 +151,7 @@ class Views:
             ),
             checks=tuple(self._check(plan) for plan in self.options.plans),
             locations=(
-                LocationSample(location=self.runner.location, up=True, references=dict(self.runner.stats.controls)),
+                LocationSample(location=self.runner.location, up=True, references=dict(self.runner.controls.answered)),
             ),
             services=samples.service_samples(found, totals),
             months=() if months is None else samples.month_samples(months, found),

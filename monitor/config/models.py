@@ -27,6 +27,7 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from monitor.controls import parse_control
 from monitor.core.agreement import duration_text, parse_clock, parse_duration, parse_percent
 from monitor.core.baseline import MAX_WINDOW_DAYS, Policy
 from monitor.core.check import Network
@@ -36,7 +37,6 @@ from monitor.core.terms import CreditBase, Fee, percent_text
 from monitor.detector.routing import RUNBOOK
 from monitor.locale import Lang
 from monitor.messages import Kind, Severity
-from monitor.runner import parse_control
 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MAX_NAME = 200

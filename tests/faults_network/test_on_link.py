@@ -13,9 +13,10 @@ from contextlib import asynccontextmanager
 import pytest
 
 from monitor.clock import live_clock
+from monitor.controls import parse_control
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome
-from monitor.runner import Plan, Runner, parse_control
+from monitor.runner import Plan, Runner
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.faults_network.conftest import Link, shell

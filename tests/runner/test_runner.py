@@ -14,18 +14,16 @@ import pytest
 
 import probes
 from monitor.clock import live_clock
-from monitor.core.run import Outcome, Run
-from monitor.runner import (
+from monitor.controls import (
     CONTROL_EVERY_US,
     CONTROL_SPACING_US,
     CONTROL_TIMEOUT_US,
     Control,
     Ground,
-    Plan,
-    Runner,
-    budget_us,
     parse_control,
 )
+from monitor.core.run import Outcome, Run
+from monitor.runner import Plan, Runner, budget_us
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.simulation.loop import SimulatedClock, VirtualLoop
@@ -264,7 +262,7 @@ def test_a_fail_needs_a_majority_of_the_controls(
         run = bench.run(scripted(faulty, "fail"))
     assert run.outcome.value == expected
     assert run.reason == ("connect" if expected == "fail" else "own_network")
-    assert sum(bench.runner.stats.controls.values()) == good
+    assert sum(bench.runner.controls.answered.values()) == good
     # Without a network of our own to trust, the confirmation is not even made.
     assert run.attempts == (2 if expected == "fail" else 1)
 
@@ -273,7 +271,7 @@ def test_a_pass_asks_no_control(loop: VirtualLoop, faulty: ModuleType) -> None:
     with listeners(3) as opened:
         bench = Bench(loop, controls=[control_of(listener) for listener in opened])
         assert bench.run(scripted(faulty, "pass")).outcome is Outcome.PASS
-        assert bench.runner.stats.controls == {}
+        assert bench.runner.controls.answered == {}
 
 
 def test_the_controls_must_still_answer_after_the_confirmation(loop: VirtualLoop, faulty: ModuleType) -> None:
@@ -303,13 +301,13 @@ def test_a_wide_outage_asks_the_controls_in_rounds_and_no_answer_is_older_than_i
     with listeners(3) as opened:
         bench = Bench(loop, controls=[control_of(listener) for listener in opened])
         rounds: list[int] = []
-        ask = bench.runner._round
+        ask = bench.runner.controls._round
 
         async def counted() -> Ground:
             rounds.append(loop.time_ns())
             return await ask()
 
-        bench.runner._round = counted  # type: ignore[method-assign]
+        bench.runner.controls._round = counted  # type: ignore[method-assign]
 
         async def story() -> list[Run]:
             plan = scripted(faulty, "fail")
@@ -330,7 +328,7 @@ def test_the_controls_are_asked_on_a_schedule_of_their_own(loop: VirtualLoop) ->
             watch = asyncio.create_task(bench.runner.watch_controls())
             for _ in range(2):
                 await asyncio.sleep(CONTROL_EVERY_US * 0.8 / 1e6)
-                seen.append(sum(bench.runner.stats.controls.values()))
+                seen.append(sum(bench.runner.controls.answered.values()))
                 opened[0].close()
             watch.cancel()
             await asyncio.wait([watch])
