@@ -166,12 +166,10 @@ class Runner:
     async def rest(self, plan: Plan, attempts: list[Attempt]) -> int:
         """The attempts that are left and what confirms the last of them, appended; the instant at which they ended."""
         while not attempts or (len(attempts) < plan.attempts and attempts[-1].outcome is not Outcome.PASS):
-            if len(attempts) == plan.attempts - 1 and _failed(attempts):
-                ground = await self._ground()
-                if doubt := _doubt(attempts[-1], ground):
-                    attempts[-1] = _void(attempts[-1], doubt)
-                    break
-                await self._until_asked_anew(plan, attempts[-1], ground)
+            is_last = len(attempts) == plan.attempts - 1
+            if is_last and _failed(attempts) and (doubt := await self._doubt_before(plan, attempts[-1])):
+                attempts[-1] = _void(attempts[-1], doubt)
+                break
             attempts.append(await self._attempt(plan))
         end_ns = self._clock.now_ns()
         attempts[-1] = await self._confirmed(plan, attempts)
@@ -251,12 +249,21 @@ class Runner:
         """What the controls say now; None for a location without any."""
         return await self.controls.ask() if self.controls else None
 
-    async def _until_asked_anew(self, plan: Plan, failure: Attempt, ground: Ground | None) -> None:
-        """Let the confirmation of a silence last until the kernel has asked once more for whom it did not find."""
-        if ground is None or not _was_silence(failure):
-            return
-        begin_ns = ground.found_ns + (ASKED_ANEW_US - plan.timeout_us) * 1000
-        await pause(self._clock, (begin_ns - self._clock.now_ns()) // 1000)
+    async def _doubt_before(self, plan: Plan, failure: Attempt) -> InconclusiveReason | None:
+        """Why a failure need not be confirmed; None when the confirmation may begin, at once. What breaks in our own
+        network between the controls' answer and the confirmation is seen by neither bracket.
+        """
+        ground = await self._ground()
+        if ground is None:
+            return None
+        if doubt := _doubt(failure, ground):
+            return doubt
+        # The confirmation of a silence lasts until the kernel has asked once more for whom it did not find.
+        early_us = (ground.found_ns - self._clock.now_ns()) // 1000 + ASKED_ANEW_US - plan.timeout_us
+        if early_us <= 0 or not _was_silence(failure):
+            return None
+        await pause(self._clock, early_us)
+        return _doubt(failure, await self._ground())
 
     def record(self, plan: Plan, attempts: Sequence[Attempt], *, start_us: int, slot_us: int, duration_us: int) -> Run:
         """The run that the attempts make."""

@@ -295,6 +295,32 @@ def test_the_controls_must_still_answer_after_the_confirmation(loop: VirtualLoop
     assert said(run) == ("inconclusive", "own_network", 2)
 
 
+def test_a_network_that_broke_while_the_confirmation_waited_is_our_own(loop: VirtualLoop, faulty: ModuleType) -> None:
+    """The confirmation of a silence begins later than the controls answered: they are asked once more right before."""
+    controls = [Control(name=f"c{n}:1", host=f"192.0.2.{n}", port=1) for n in range(3)]
+    bench = Bench(loop, controls=controls)
+
+    async def reaches(_control: Control) -> int:
+        if 0.5 < loop.time() < 1.2:
+            raise probes.ProbeError(probes.FailReason.CONNECT, "our uplink is down")
+        return loop.time_ns()
+
+    bench.runner.controls._reaches = reaches  # type: ignore[method-assign,assignment]
+    real = faulty.probe
+
+    async def takes_its_time(spec: object, ctx: probes.Context) -> probes.Result:
+        await asyncio.sleep(0.3)
+        result: probes.Result = await real(spec, ctx)
+        return result
+
+    faulty.__dict__.update(probe=takes_its_time)
+    try:
+        run = bench.run(scripted(faulty, "timeout", timeout_s=0.4))
+    finally:
+        faulty.__dict__.update(probe=real)
+    assert said(run) == ("inconclusive", "own_network", 1)
+
+
 def test_a_wide_outage_asks_the_controls_in_rounds_and_no_answer_is_older_than_its_question(
     loop: VirtualLoop, faulty: ModuleType
 ) -> None:
