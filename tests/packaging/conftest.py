@@ -83,14 +83,17 @@ def debian(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Debian]:
     if "PYTEST_XDIST_WORKER" in os.environ:
         folder = folder.parent
     root = folder / "debian"
-    with (folder / "debian.lock").open("w") as lock:
-        fcntl.flock(lock, fcntl.LOCK_EX)
+    # Two locks: whoever uses it holds the one until the end of its session, and must not keep others from looking.
+    with (folder / "debian.making").open("w") as making, (folder / "debian.using").open("w") as using:
+        fcntl.flock(making, fcntl.LOCK_EX)
         if not root.exists():
             _bootstrap(root)
-        fcntl.flock(lock, fcntl.LOCK_SH)
+        fcntl.flock(using, fcntl.LOCK_SH)
+        fcntl.flock(making, fcntl.LOCK_UN)
         yield Debian(root)
+        fcntl.flock(making, fcntl.LOCK_EX)
         try:
-            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            fcntl.flock(using, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             return
         shutil.rmtree(root)
