@@ -18,8 +18,9 @@ from monitor.core.fact import CheckpointSigned, Fact, KeyAdopted, KeyReason, Los
 from monitor.core.merkle import Frontier, leaf_hash
 from monitor.core.run import Origin
 from monitor.ledger.trust import Trust
-from monitor.sealing.keys import KeyFileError, SigningKey, checks, make_key, read_key, sync_folder, write_key
+from monitor.sealing.keys import KeyFileError, SigningKey, checks, make_key, read_key, write_key
 from monitor.storage import Reader, Store, Unit, contradiction
+from monitor.storage.durable import sync_folder
 from monitor.storage.opening import sqlite_path
 
 FRONTIER_MARK = "frontier"

@@ -18,6 +18,7 @@ from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
 
 from monitor.core.checkpoint import ED25519, Note, PublicKey, Signature
+from monitor.storage.durable import sync_folder
 
 _PREFIX = "PRIVATE+KEY+"
 _MODE = 0o600
@@ -109,15 +110,6 @@ def read_key(file: Path) -> SigningKey | None:
     except (ValueError, binascii.Error) as error:
         hint = "put its backup back; without one, see `jaga ledger key --help` for what a lost key means"
         raise KeyFileError("read the key", file, f"it is no key: {error}", hint) from error
-
-
-def sync_folder(folder: Path) -> None:
-    """Make names in a folder durable."""
-    opened = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(opened)
-    finally:
-        os.close(opened)
 
 
 def _read(text: str) -> SigningKey:

@@ -10,6 +10,7 @@ import tempfile
 from pathlib import Path
 
 from monitor.core.incident_fact import Attachment
+from monitor.storage.durable import sync_folder
 
 FOLDER = "attachments"
 MAX_BYTES = 20 * 2**20
@@ -66,7 +67,7 @@ def keep(file: Path, beside: Path) -> Attachment:
         except BaseException:
             written.unlink(missing_ok=True)
             raise
-    _fsync_folder(folder)
+    sync_folder(folder)
     return Attachment(name=file.name, media_type=kind, size_bytes=size, digest="sha256:" + digest.hexdigest())
 
 
@@ -86,11 +87,3 @@ def _bounded(size_bytes: int, file: Path) -> None:
 def path_of(attachment: Attachment, beside: Path) -> Path:
     """Where a kept attachment is."""
     return beside / FOLDER / attachment.digest.removeprefix("sha256:")
-
-
-def _fsync_folder(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

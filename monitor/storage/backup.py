@@ -21,6 +21,7 @@ from urllib.parse import quote
 
 from monitor.storage import StoreError
 from monitor.storage.beside import BesideFiles, pack
+from monitor.storage.durable import sync_file, sync_folder
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
 from monitor.storage.watermark import mark_path
@@ -70,7 +71,7 @@ def back_up(database: Path, to: Path, *, personal: bool = True, progress: Progre
     with _partial(to) as partial:
         _copy(database, partial, progress)
         pack(partial, BesideFiles.of(database), personal=personal)
-        _sync_file(partial)
+        sync_file(partial)
         size_bytes = partial.stat().st_size
         try:
             os.link(partial, to)
@@ -81,7 +82,7 @@ def back_up(database: Path, to: Path, *, personal: bool = True, progress: Progre
                 raise _failed("back up to", to, error) from error
             _refuse_existing(to)
             partial.rename(to)
-    _sync(to.parent)
+    sync_folder(to.parent)
     return size_bytes
 
 
@@ -128,7 +129,7 @@ def put_in_place(staged: Path, database: Path, *, stamp: str, also: Sequence[Pat
         if path.exists():
             path.replace(name)
     staged.replace(database)
-    _sync(database.parent)
+    sync_folder(database.parent)
     discard(staged)
     return aside
 
@@ -159,7 +160,7 @@ def _copy(database: Path, to: Path, progress: Progress | None) -> None:
         source.backup(target, pages=PAGES_PER_STEP, progress=told)
         # A file that stands alone: with the header of a WAL it could not be read where nothing can be written.
         target.execute("PRAGMA journal_mode = DELETE")
-    _sync_file(to)
+    sync_file(to)
 
 
 def _refuse_empty(staged: Path, backup: Path) -> None:
@@ -209,7 +210,7 @@ def _set_aside(database: Path, stamp: str) -> Path:
     left = [path for path in _beside(database) if path.exists()]
     for path in (database, *left):
         _second_name(path, aside.with_name(aside.name + path.name.removeprefix(database.name)))
-    _sync(database.parent)
+    sync_folder(database.parent)
     for path in left:
         path.unlink()
     return aside
@@ -277,17 +278,3 @@ def _refuse_existing(path: Path) -> None:
 def _failed(operation: str, path: Path, error: OSError) -> StoreError:
     hint = f"see what rights and space uid {os.geteuid()} has there; nothing was changed"
     return StoreError(operation, str(path), error.strerror or str(error), hint)
-
-
-def _sync_file(path: Path) -> None:
-    with path.open("rb") as file:
-        os.fsync(file.fileno())
-
-
-def _sync(folder: Path) -> None:
-    """Make names durable, which fsync of a file does not."""
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

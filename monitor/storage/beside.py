@@ -16,6 +16,7 @@ from pathlib import Path
 
 from monitor.core.personal import REFERENCE
 from monitor.storage import StoreError, attachments
+from monitor.storage.durable import sync_folder
 from monitor.storage.errors import mapped
 from monitor.storage.personal import opened
 
@@ -76,7 +77,7 @@ class BesideFiles:
             _give(Path(out.name), like=path.parent)
             Path(out.name).replace(path)
             for folder in (path.parent, path.parent.parent):
-                _sync(folder)
+                sync_folder(folder)
         except OSError as error:
             raise StoreError("keep", str(path), str(error.strerror), _HINT) from error
         return True
@@ -166,11 +167,3 @@ def _give(path: Path, *, like: Path) -> None:
     if os.geteuid() == 0:
         owner = like.stat()
         os.chown(path, owner.st_uid, owner.st_gid)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)

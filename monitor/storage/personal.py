@@ -16,6 +16,7 @@ import orjson
 
 from monitor.core.personal import REFERENCE, SALT_BYTES, Personal
 from monitor.storage import StoreError
+from monitor.storage.durable import sync_folder
 
 MAX_BYTES = 16 * 1024
 """The most that is kept of one person for one purpose."""
@@ -52,7 +53,7 @@ class PersonalFiles:
                 out.write(written)
                 out.flush()
                 os.fsync(out.fileno())
-            self._sync()
+            sync_folder(self._folder)
         except OSError as error:
             raise StoreError("keep personal data in", str(self._folder), str(error.strerror), _HINT) from error
         return found.reference
@@ -75,7 +76,7 @@ class PersonalFiles:
         """Remove data for good; whether it was there. Its entry must be durable before."""
         try:
             self._file(reference).unlink()
-            self._sync()
+            sync_folder(self._folder)
         except FileNotFoundError:
             return False
         except OSError as error:
@@ -90,10 +91,3 @@ class PersonalFiles:
     def _file(self, reference: str) -> Path:
         assert REFERENCE.fullmatch(reference), "a reference is checked where it comes in"
         return self._folder / reference.partition(":")[2]
-
-    def _sync(self) -> None:
-        opened = os.open(self._folder, os.O_RDONLY | os.O_DIRECTORY)
-        try:
-            os.fsync(opened)
-        finally:
-            os.close(opened)
