@@ -8,8 +8,9 @@ from sqlalchemy import BindParameter, Select, bindparam, func, select
 from sqlalchemy.orm import aliased
 
 from monitor.core.run import Outcome
+from monitor.storage.cold import EXPIRED, segments_query
 from monitor.storage.rows import RUN_COLUMNS
-from monitor.storage.schema import RUNS, SOURCES, SPANS
+from monitor.storage.schema import RUNS, SEGMENTS, SOURCES, SPANS
 
 
 def _spans_of_service() -> Select[Any]:
@@ -56,5 +57,16 @@ def _first_failure() -> Select[Any]:
     )
 
 
+def _expired_of_service() -> Select[Any]:
+    """The segments of a `service` whose runs have expired, of hours that start between `after` and `before`."""
+    return segments_query(bodies=False).where(
+        SEGMENTS.c.service == bindparam("service"),
+        SEGMENTS.c.hour_us > bindparam("after"),
+        SEGMENTS.c.hour_us < bindparam("before"),
+        SEGMENTS.c.state == EXPIRED,
+    )
+
+
 SPANS_OF_SERVICE = _spans_of_service()
 FIRST_FAILURE = _first_failure()
+EXPIRED_OF_SERVICE = _expired_of_service()

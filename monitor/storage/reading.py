@@ -33,7 +33,7 @@ from monitor.storage.cold import (
     segments_query,
 )
 from monitor.storage.errors import mapped
-from monitor.storage.questions import FIRST_FAILURE, SPANS_OF_SERVICE
+from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_SERVICE
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
@@ -343,13 +343,8 @@ class SqlReader:
 
     def kept(self, source: SourceKey, within: Span) -> Iterator[Piece]:
         """What the expired hours of a source said, pieces that start in the span, by start."""
-        query = segments_query(bodies=False).where(
-            SEGMENTS.c.service == source.service,
-            SEGMENTS.c.hour_us > within.start_us - HOUR_US,
-            SEGMENTS.c.hour_us < within.end_us,
-            SEGMENTS.c.state == EXPIRED,
-        )
-        newest = {row.hour_us: row for row in self._tuples(query)}
+        asked = {"service": source.service, "after": within.start_us - HOUR_US, "before": within.end_us}
+        newest = {row.hour_us: row for row in self._tuples(EXPIRED_OF_SERVICE, asked)}
         for _, row in sorted(newest.items()):
             pieces = self._pieces(read_segment(row)).get(source, [])
             yield from (piece for piece in pieces if within.contains(piece.start_us))
