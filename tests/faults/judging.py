@@ -64,16 +64,21 @@ class Judge:
             self._acknowledged[service, check, start_us] = outcome
         if not self._path.exists():
             return demand(not self._acknowledged, "runs were acknowledged and there is no ledger")
+        runs: list[Run] = []
         # As the next process finds it: the dead one left a write-ahead log behind.
         for opening in (open_reader, open_store) if whole else (open_reader,):
             reader = opening(self._path)
             try:
-                self._judge(reader, derived=life.ready_s is not None, whole=whole)
+                runs = self._judge(reader, derived=life.ready_s is not None, whole=whole)
             finally:
                 reader.close()
+        if runs:
+            # Whoever is dead runs nothing any more: all until its last run is closed for ever. What it had no time to
+            # derive of that is derived by the next life.
+            self._closed_us = max(run.start_us for run in runs)
         return None
 
-    def _judge(self, reader: SqlReader, *, derived: bool, whole: bool) -> None:
+    def _judge(self, reader: SqlReader, *, derived: bool, whole: bool) -> list[Run]:
         runs = [run for _arrival, run in reader.runs_after(0, 10_000_000)]
         self._nothing_lost_nothing_doubled(runs)
         self._counters_are_views(reader)
@@ -87,9 +92,7 @@ class Judge:
         if derived:
             self._derived_is_the_truth(reader, runs, truth)
         _outages_are_told_once(reader)
-        if runs:
-            # Whoever is dead runs nothing any more: all until its last run is closed for ever.
-            self._closed_us = max(run.start_us for run in runs)
+        return runs
 
     def _nothing_lost_nothing_doubled(self, runs: Sequence[Run]) -> None:
         there = {(run.service, run.check, run.start_us): run.outcome.value for run in runs}
