@@ -91,14 +91,14 @@ def _say(to: Path, *, json_: bool) -> None:
     from monitor.ledger.verify import verify
     from monitor.sealing.keys import checks
     from monitor.storage import sqlite
-    from monitor.storage.beside import packed, reference_of
+    from monitor.storage.beside import packed, packed_names, reference_of
 
     reader = sqlite.open_reader(to)
     try:
         with progress("verifying") as watch:
             report = verify(reader, checks=checks, progress=watch)
         wrong = list(changed(packed(to)))
-        names = [name for name, _ in packed(to)]
+        names = packed_names(to)
         missing = Spoken.of(reader).missing(names)
     finally:
         reader.close()

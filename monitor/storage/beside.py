@@ -131,6 +131,13 @@ def packed(backup: Path) -> Iterator[tuple[str, bytes]]:
                 yield str(name), bytes(data)
 
 
+def packed_names(backup: Path) -> list[str]:
+    """Their names alone: the files may be large."""
+    with contextlib.closing(_opened(backup, mode="ro")) as connection:
+        query = "SELECT name FROM beside ORDER BY name"
+        return [str(name) for (name,) in connection.execute(query)] if _has_files(connection) else []
+
+
 def erase(backup: Path, reference: str) -> bool:
     """Take personal data out of a backup for good; whether it was there. StoreError."""
     with mapped("erase personal data in", str(backup)), contextlib.closing(_opened(backup)) as connection:
