@@ -241,10 +241,6 @@ class Runner:
             task.add_done_callback(self._abandoned.discard)
         task.add_done_callback(forget)
 
-    async def watch_controls(self) -> None:
-        """Ask the controls on a schedule of their own, for as long as there are any; never returns then."""
-        await self.controls.watch()
-
     async def _ground(self) -> Ground | None:
         """What the controls say now; None for a location without any."""
         return await self.controls.ask() if self.controls else None

@@ -411,7 +411,7 @@ class Parts(ABC):
         if self._threads:  # a simulated machine has no capacity to measure
             await self._warn_of_overload(self.options)
         self.scheduler.replace(self._places(self.options))
-        controls = self.supervisor.start("controls", self.runner.watch_controls)
+        controls = self.supervisor.start("controls", self.runner.controls.watch)
         task = self.supervisor.start("scheduler", self.scheduler.run)
         try:
             yield

@@ -51,6 +51,21 @@ def eventually(what: str, probe: Callable[[], bool], within_s: float = PATIENCE_
         time.sleep(0.1)
 
 
+def pages_of(log: Path) -> str:
+    """Where the daemon that writes this log as JSON serves its pages, once it is ready."""
+    eventually("it is ready", lambda: '"event":"ready"' in log.read_text())
+    ready = next(line for line in log.read_text().splitlines() if '"event":"ready"' in line)
+    pages: str = json.loads(ready)["pages"]
+    return pages
+
+
+def admin_token(folder: Path, env: dict[str, str]) -> str:
+    """A token that may do everything, of the ledger that is configured in a folder."""
+    command = [str(JAGA), "token", "create", "root", "--scope", "admin"]
+    made = subprocess.run(command, cwd=folder, env=env, capture_output=True, text=True, check=True, timeout=PATIENCE_S)
+    return made.stdout.strip()
+
+
 @dataclass
 class Process:
     """A program that runs beside the test; its lines are read as they come."""

@@ -14,7 +14,7 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.conftest import JAGA, PATIENCE_S, environment, eventually, fetch
+from tests.e2e.conftest import JAGA, PATIENCE_S, admin_token, environment, eventually, fetch, pages_of
 from tests.e2e.test_listener import ask
 
 SECRETS = {
@@ -141,19 +141,8 @@ def test_a_secret_stands_nowhere(tmp_path: Path, echo: str) -> None:
             [JAGA, "run", "--log-format", "json", "--log-level", "debug"], cwd=tmp_path, env=known, stderr=out
         )
     try:
-        eventually("it is ready", lambda: '"event":"ready"' in log.read_text())
-        ready = next(line for line in log.read_text().splitlines() if '"event":"ready"' in line)
-        pages = json.loads(ready)["pages"]
-        made = subprocess.run(
-            [JAGA, "token", "create", "root", "--scope", "admin"],
-            cwd=tmp_path,
-            env=known,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PATIENCE_S,
-        )
-        token = made.stdout.strip()
+        pages = pages_of(log)
+        token = admin_token(tmp_path, known)
         eventually(
             "each check ran", lambda: fetch(f"{pages}/metrics").count("sla_check_last_run_timestamp_seconds{") >= 11
         )

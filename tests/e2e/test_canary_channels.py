@@ -19,7 +19,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from tests.conformance.storage.conftest import _binaries, _server
-from tests.e2e.conftest import JAGA, PATIENCE_S, Sample, environment, eventually, fetch
+from tests.e2e.conftest import JAGA, PATIENCE_S, Sample, admin_token, environment, eventually, fetch, pages_of
 from tests.e2e.test_canary import _shown, echo
 from tests.e2e.test_listener import ask
 
@@ -137,19 +137,9 @@ def test_a_secret_of_a_channel_or_of_the_store_stands_nowhere(
         daemon = subprocess.Popen(command, cwd=tmp_path, env=known, stderr=out)
         stack.callback(daemon.wait)
         stack.callback(daemon.kill)
-        eventually("it is ready", lambda: '"event":"ready"' in log.read_text())
-        ready = next(line for line in log.read_text().splitlines() if '"event":"ready"' in line)
-        pages = json.loads(ready)["pages"]
+        pages = pages_of(log)
         # The daemon is asked before anything else is: a token is shown once, on purpose.
-        token = subprocess.run(
-            [JAGA, "token", "create", "root", "--scope", "admin"],
-            cwd=tmp_path,
-            env=known,
-            capture_output=True,
-            text=True,
-            check=True,
-            timeout=PATIENCE_S,
-        ).stdout.strip()
+        token = admin_token(tmp_path, known)
         sample.set_mode("all")
 
         def all_refused() -> bool:

@@ -351,7 +351,7 @@ def test_the_controls_are_asked_on_a_schedule_of_their_own(loop: VirtualLoop) ->
         seen: list[int] = []
 
         async def story() -> None:
-            watch = asyncio.create_task(bench.runner.watch_controls())
+            watch = asyncio.create_task(bench.runner.controls.watch())
             for _ in range(2):
                 await asyncio.sleep(CONTROL_EVERY_US * 0.8 / 1e6)
                 seen.append(sum(bench.runner.controls.answered.values()))
@@ -364,7 +364,7 @@ def test_the_controls_are_asked_on_a_schedule_of_their_own(loop: VirtualLoop) ->
 
 
 def test_without_controls_there_is_nothing_to_watch(loop: VirtualLoop) -> None:
-    Bench(loop).do(asyncio.wait_for(Bench(loop).runner.watch_controls(), 1))
+    Bench(loop).do(asyncio.wait_for(Bench(loop).runner.controls.watch(), 1))
 
 
 def test_control_addresses() -> None:
