@@ -15,15 +15,16 @@ import pytest
 from aiohttp import web
 
 SERVE = Path(__file__).with_name("serve.py")
-WITHIN_S = 30
+WITHIN_S = 60
 
 
 @dataclass(slots=True)
 class Target:
-    """Answers 200 after `delay_s`; counts what came and what waits."""
+    """Answers 200 after `delay_s`, and not before `let_go` is set; counts what came and what waits."""
 
     url: str
     delay_s: float = 0.0
+    let_go: asyncio.Event = field(default_factory=asyncio.Event)
     requests: int = 0
     waiting: int = 0
     most_waiting: int = 0
@@ -37,6 +38,7 @@ class Target:
             self.came.notify_all()
         try:
             await asyncio.sleep(self.delay_s)
+            await self.let_go.wait()
         finally:
             self.waiting -= 1
         return web.Response(text="ok")
@@ -85,6 +87,7 @@ class Process:
 @pytest.fixture
 async def target() -> AsyncIterator[Target]:
     found = Target("")
+    found.let_go.set()
     app = web.Application()
     app.router.add_get("/{path}", found.answer)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=0.1)
