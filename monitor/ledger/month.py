@@ -24,7 +24,7 @@ from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
-from monitor.ledger.incidents_view import contractual
+from monitor.ledger.incidents.view import contractual
 from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
