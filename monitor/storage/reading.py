@@ -60,6 +60,9 @@ _ENTRY = (
     ENTRIES.c.data,
 )
 
+# The daemon asks it each second, mostly for nothing: making the statement costs more than running it.
+_WAITING = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
@@ -558,8 +561,7 @@ class SqlReader:
 
     def outbox_waiting(self) -> dict[str, Waiting]:
         """What waits, by channel: a channel with nothing has no place."""
-        query = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
-        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(query)}
+        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(_WAITING)}
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import resource
 import signal
 import socket
@@ -162,25 +161,25 @@ async def test_a_blocking_call_with_a_hundred_probes_in_flight_invents_no_failur
 
 
 async def test_without_descriptors_the_fault_is_our_own_and_the_record_goes_on(tmp_path: Path, target: Target) -> None:
-    path = configuration(tmp_path, target, checks=3)
+    path = configuration(tmp_path, target, checks=20)
     async with daemon(path) as process:
         await process.event("ready")
-        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) == 3)
+        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) >= 3)
         pid = process.process.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        held = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(held, before[0]), before[1]))
+        # No number is left below the limit, whatever is closed meanwhile.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
         blind = await until(
             tmp_path,
             "three cannot look",
-            lambda runs: len({run.check for run in runs if run.outcome is Outcome.INCONCLUSIVE}) == 3,
+            lambda runs: len({run.check for run in runs if run.reason == "internal"}) >= 3,
         )
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         count = len(blind)
         await until(
             tmp_path,
             "three pass again",
-            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) == 3,
+            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) >= 3,
         )
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
