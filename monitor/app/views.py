@@ -21,8 +21,9 @@ from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.month import Months
 from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
+from monitor.plan import Plan
 from monitor.recorder import GAPS_MARK, Recorder
-from monitor.runner import Plan, Runner
+from monitor.runner import Runner
 from monitor.scheduler import OVERRUN, Scheduler
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.rounds import Verification

@@ -39,7 +39,7 @@ from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier
 from monitor.detector.incidents import Opening
 from monitor.detector.routing import Links, Manners
 from monitor.notify.log import NAME as LOG
-from monitor.runner import budget_us
+from monitor.plan import budget_us
 from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
 from probes.template import Reference
