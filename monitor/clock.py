@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import heapq
 import os
 import time
@@ -202,9 +203,7 @@ class AnchoredClock:
 def live_clock(loop: asyncio.AbstractEventLoop) -> AnchoredClock:
     """The clock of a running daemon. Where the system has no timerfd or no boot-time clock, the loop's timers serve."""
     clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-    def boot_ns() -> int:
-        return time.clock_gettime_ns(clock_id)
+    boot_ns = functools.partial(time.clock_gettime_ns, clock_id)  # several times a run: no function around it
 
     def alarm(ring: Callable[[], None]) -> Alarm:
         try:

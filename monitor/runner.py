@@ -39,6 +39,8 @@ _OURS = {
     probes.Outcome.INCONCLUSIVE: Outcome.INCONCLUSIVE,
 }
 
+_PHASES = {phase: phase.value for phase in probes.Phase}
+
 
 @dataclass(slots=True)
 class RunnerStats:
@@ -239,7 +241,7 @@ class Runner:
             step=last.result.step,
             message=None if last.result.message is None else last.result.message[:MAX_MESSAGE],
             tainted=any(attempt.result.tainted for attempt in attempts),
-            steps=tuple(_step(trace) for trace in last.result.steps),
+            steps=tuple(map(_step, last.result.steps)),
         )
 
 
@@ -285,7 +287,7 @@ def _step(trace: probes.StepTrace) -> StepRecord:
     return StepRecord(
         name=trace.name,
         duration_us=trace.duration_ns // 1000,
-        phases_us=tuple((phase.value, spent_ns // 1000) for phase, spent_ns in trace.phases_ns.items()),
+        phases_us=tuple([(_PHASES[phase], spent_ns // 1000) for phase, spent_ns in trace.phases_ns.items()]),
         target=trace.target,
         http_status=trace.http_status,
         cert_not_after_s=trace.cert_not_after_s,

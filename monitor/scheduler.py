@@ -286,7 +286,7 @@ class Scheduler:
             entry.next_us = entry.scheduled.slot_after(newest_us)
             self._count += 1
             heapq.heappush(self._heap, (entry.next_us, self._count, entry))
-            self._begin(entry, newest_us)
+            self._begin(entry, newest_us, now_us)
 
     def _pass_over(self, entry: _Entry, slot_us: int, now_us: int) -> int:
         """The newest slot that is due; those before it came due while nothing was started, and are late."""
@@ -301,11 +301,11 @@ class Scheduler:
             self._tell_late(entry.scheduled.plan, missed_us)
         return newest_us
 
-    def _begin(self, entry: _Entry, slot_us: int) -> None:
+    def _begin(self, entry: _Entry, slot_us: int, now_us: int) -> None:
         if entry.waiting_us is not None:
             self._give_up(entry)
         if entry.running is None and len(self._running) < self._max_in_flight:
-            self._launch(entry, slot_us)
+            self._launch(entry, slot_us, now_us)
             return
         entry.waiting_us = slot_us
         entry.held_by_itself = entry.running is not None
@@ -313,8 +313,8 @@ class Scheduler:
             entry.queued = True
             self._queue.append(entry)
 
-    def _launch(self, entry: _Entry, slot_us: int) -> None:
-        if self._lateness_us(slot_us) > entry.scheduled.max_lateness_us:
+    def _launch(self, entry: _Entry, slot_us: int, now_us: int) -> None:
+        if now_us - slot_us > entry.scheduled.max_lateness_us:
             entry.waiting_us = slot_us
             self._give_up(entry)
             return
@@ -326,16 +326,13 @@ class Scheduler:
 
     def _begins(self, scheduled: Scheduled, slot_us: int) -> bool:
         """Whether a run begins, now that the loop got to it: on an overloaded one that alone may be too late."""
-        lateness_us = self._lateness_us(slot_us)
+        lateness_us = self._clock.now_us() - slot_us
         if lateness_us > scheduled.max_lateness_us:
             self._tell_late(scheduled.plan, slot_us)
             return False
         self.stats.lag.observe(max(0, lateness_us))
         self.stats.last_start_us = slot_us + lateness_us
         return True
-
-    def _lateness_us(self, slot_us: int) -> int:
-        return self._clock.now_us() - slot_us
 
     def _finished(self, entry: _Entry, error: BaseException | None) -> None:
         self._running.remove(entry)
@@ -346,13 +343,13 @@ class Scheduler:
             context = {"message": f"run of {plan.service}/{plan.check} broke", "exception": error}
             asyncio.get_running_loop().call_exception_handler(context)
         if entry.waiting_us is not None:
-            self._launch(entry, entry.waiting_us)
+            self._launch(entry, entry.waiting_us, self._clock.now_us())
             entry.held_by_itself = False
         while self._queue and len(self._running) < self._max_in_flight:
             waiting = self._queue.popleft()
             waiting.queued = False
             if waiting.waiting_us is not None and waiting.running is None:
-                self._launch(waiting, waiting.waiting_us)
+                self._launch(waiting, waiting.waiting_us, self._clock.now_us())
         if not self._running and self._drained is not None and not self._drained.done():
             self._drained.set_result(None)
 
