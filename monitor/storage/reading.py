@@ -33,7 +33,7 @@ from monitor.storage.cold import (
     segments_query,
 )
 from monitor.storage.errors import mapped
-from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_SERVICE
+from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_ALL, SPANS_OF_SERVICE
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
@@ -472,8 +472,23 @@ class SqlReader:
         if within.end_us <= within.start_us:
             return found
         asked = {"service": service, "first": within.start_us, "last": within.end_us}
-        for check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
+        for _service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
             spans = found.setdefault(SourceKey(service, check, location), [])
+            spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
+        return found
+
+    def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
+        """The same for every service that has any there, in one question."""
+        found: dict[str, dict[SourceKey, list[OutcomeSpan]]] = {}
+        if within.end_us <= within.start_us:
+            return found
+        asked = {"first": within.start_us, "last": within.end_us}
+        source: tuple[str, str, str] | None = None
+        spans: list[OutcomeSpan] = []
+        for service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_ALL, asked):
+            if (service, check, location) != source:
+                source, spans = SourceKey(service, check, location), []
+                found.setdefault(service, {})[source] = spans
             spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
         return found
 
