@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BindParameter, Select, bindparam, func, select
-from sqlalchemy.orm import aliased
 
 from monitor.core.run import Outcome
 from monitor.storage.cold import EXPIRED, segments_query
@@ -20,7 +19,7 @@ def _spans() -> Select[Any]:
 
     Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
     """
-    before = aliased(SPANS)
+    before = SPANS.alias()
     first: BindParameter[int] = bindparam("first")
     last: BindParameter[int] = bindparam("last")
     reaching = (

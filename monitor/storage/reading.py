@@ -10,7 +10,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
-from sqlalchemy.orm import aliased
 
 from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.fact import Sealed
@@ -498,7 +497,7 @@ class SqlReader:
         if held is None or within.end_us <= within.start_us:
             return []
         # Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == held, before.c.start_us <= within.start_us
         )
@@ -526,7 +525,7 @@ class SqlReader:
         )
         for *named, start_us in self._tuples(stated):
             newest[SourceKey(*named)] = max(start_us, newest.get(SourceKey(*named), start_us))
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == SOURCES.c.id, before.c.start_us <= from_us
         )
