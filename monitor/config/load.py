@@ -40,7 +40,7 @@ from monitor.detector.incidents import Opening
 from monitor.detector.routing import Manners
 from monitor.messages.links import Links
 from monitor.notify.log import NAME as LOG
-from monitor.runner import budget_us
+from monitor.plan import budget_us
 from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
 from probes.template import Reference

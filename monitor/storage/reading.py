@@ -10,7 +10,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
-from sqlalchemy.orm import aliased
 
 from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.fact import Sealed
@@ -33,7 +32,7 @@ from monitor.storage.cold import (
     segments_query,
 )
 from monitor.storage.errors import mapped
-from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_SERVICE
+from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_ALL, SPANS_OF_SERVICE
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
@@ -475,8 +474,23 @@ class SqlReader:
         if within.end_us <= within.start_us:
             return found
         asked = {"service": service, "first": within.start_us, "last": within.end_us}
-        for check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
+        for _service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
             spans = found.setdefault(SourceKey(service, check, location), [])
+            spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
+        return found
+
+    def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
+        """The same for every service that has any there, in one question."""
+        found: dict[str, dict[SourceKey, list[OutcomeSpan]]] = {}
+        if within.end_us <= within.start_us:
+            return found
+        asked = {"first": within.start_us, "last": within.end_us}
+        source: tuple[str, str, str] | None = None
+        spans: list[OutcomeSpan] = []
+        for service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_ALL, asked):
+            if (service, check, location) != source:
+                source, spans = SourceKey(service, check, location), []
+                found.setdefault(service, {})[source] = spans
             spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
         return found
 
@@ -486,7 +500,7 @@ class SqlReader:
         if held is None or within.end_us <= within.start_us:
             return []
         # Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == held, before.c.start_us <= within.start_us
         )
@@ -514,7 +528,7 @@ class SqlReader:
         )
         for *named, start_us in self._tuples(stated):
             newest[SourceKey(*named)] = max(start_us, newest.get(SourceKey(*named), start_us))
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == SOURCES.c.id, before.c.start_us <= from_us
         )

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monitor import capacity
-from monitor.runner import Plan
+from monitor.plan import Plan
 from probes import transaction
 from tests.app.conftest import Target, configuration, daemon
 from tests.e2e.conftest import JAGA
