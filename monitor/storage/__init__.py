@@ -11,10 +11,11 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, Segment
+from monitor.core.segment import Piece, Segment
 from monitor.core.span import Span
 
 

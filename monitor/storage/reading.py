@@ -12,11 +12,12 @@ import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
 from sqlalchemy.orm import aliased
 
+from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.fact import Sealed
 from monitor.core.instant import HOUR_US, format_instant
 from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, Segment, SegmentError, hour_of, read_pieces, root_of
+from monitor.core.segment import Piece, Segment, SegmentError, hour_of, read_pieces, root_of
 from monitor.core.span import Span
 from monitor.core.wire import FactError
 from monitor.storage import Acknowledged, Counts, OutboxRow, SealedSegment, StoredRun, StoreError, Waiting
