@@ -70,7 +70,7 @@ class Backend:
     target: str
     size_bytes: Callable[[Connection], int]
     acknowledged: Callable[[], Acknowledged | None] = lambda: None
-    damage: Callable[[Connection], Iterator[str]] = lambda _connection: iter(())
+    damage: Callable[[Connection, Callable[[], None]], Iterator[str]] = lambda _connection, _pause: iter(())
     snapshot_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -588,20 +588,22 @@ class SqlReader:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
         return self._backend.acknowledged()
 
-    def damage(self) -> Iterator[str]:
+    def damage(self, pause: Callable[[], None] | None = None) -> Iterator[str]:
         """What the store finds wrong with what it holds: pages, indexes, and rows that disagree with their sums."""
+        pause = pause or _go_on
         with self._connect() as connection:
-            yield from self._backend.damage(connection)
-            yield from wrong_rows(connection)
+            yield from self._backend.damage(connection, pause)
+            yield from wrong_rows(connection, pause)
             last = connection.execute(select(func.max(RUNS.c.arrival))).scalar() or 0
-        yield from self._wrong_segments()
+        yield from self._wrong_segments(pause)
         if last > self.last_arrival():
             yield f"ledger: run {last} arrived, the ledger knows of {self.last_arrival()}"
 
-    def _wrong_segments(self) -> Iterator[str]:
+    def _wrong_segments(self, pause: Callable[[], None]) -> Iterator[str]:
         """Segments that are not what their entries sealed, or that are gone."""
         leaves: dict[int, list[Segment]] = {}
         for held in self.segments():
+            pause()
             assert held.seq is not None, "a segment that is kept was sealed"
             # Its leaf is all that is compared, and small.
             leaves.setdefault(held.seq, []).append(held.segment.expired())
@@ -710,3 +712,7 @@ def _source_columns() -> tuple[Any, ...]:
 
 def _joined_run(row: Any) -> Run:  # noqa: ANN401 - a row of RUN_COLUMNS, then the source's three
     return read_run(row[:15], SourceKey(*row[15:]))
+
+
+def _go_on() -> None:
+    """For who has nothing to interrupt."""
