@@ -22,7 +22,7 @@ QUOTED = 'a"b\\c\\n {d="e"} 1 # <script>alert(1)</script>'
 BIDI = "a\u202eb\u2066c"
 LONG = "x" * 10_240
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def changed(cli: Cli, **parts: Any) -> dict[str, Any]:  # noqa: ANN401 - of YAML

@@ -22,7 +22,7 @@ from probes import transaction
 from probes._net import LiveNetwork
 from tests.faults_network.conftest import Link, shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 TARGET, *CONTROLS = "10.203.0.2", "10.203.0.11", "10.203.0.12", "10.203.0.13"
 FAULTS = ("nobody is found", "down", "dropped")

@@ -119,7 +119,6 @@ def test_other_buckets_are_other_lines() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("renames", "shown_families"), [(3, None), (100, {"sla_check_success", "sla_check_info"})])
 def test_ten_thousand_checks_that_are_renamed_show_and_keep_what_is_configured(
     renames: int, shown_families: set[str] | None
