@@ -50,3 +50,15 @@ async def test_http_checks_on_sqlite_load_no_library_of_other_kinds_stores_and_c
     said, _ = await process.communicate()
     assert process.returncode == 0
     assert said.decode().splitlines()[-1] == "True []", "behind the lines of the log"
+
+
+async def test_the_verb_of_the_daemon_loads_nothing_for_colours_and_no_mapper_of_objects() -> None:
+    program = (
+        "import sys, monitor.cli.run, monitor.app; print([m for m in ('rich', 'sqlalchemy.orm') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=root, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert said.decode().split() == ["[]"]

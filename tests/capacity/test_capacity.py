@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monitor import capacity
-from monitor.runner import Plan
+from monitor.plan import Plan
 from probes import transaction
 from tests.app.conftest import Target, configuration, daemon
 from tests.e2e.conftest import JAGA
@@ -53,7 +53,7 @@ async def test_a_small_plan_measures_nothing_and_a_mad_one_is_warned_of(monkeypa
     assert await capacity.load([plan(HTTP)] * capacity.ENOUGH) is None
     found = await capacity.load([plan(HTTP)] * 1_000_000)
     assert found is not None
-    assert 50 < found.capacity < 100_000
+    assert 0 < found.capacity < found.planned
     assert "1,000,000 steps a second" in (found.warning() or "")
     assert capacity.Load(found.capacity, found.capacity).warning() is None
 

@@ -20,7 +20,7 @@ import pytest
 from monitor.config import shipped
 from tests.e2e.conftest import PATIENCE_S, Cli, Hook, Sample, daemon_in, eventually, fetch, is_scraped, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = pytest.mark.slow
 
 Page = dict[str, Any]
 

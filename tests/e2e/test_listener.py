@@ -57,7 +57,6 @@ def ask(pages: str, method: str, path: str, token: str | None = None, body: Any 
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(400)
 def test_a_running_daemon_answers_as_it_describes_itself_and_stays_whole(cli: Cli, daemon: tuple[Process, str]) -> None:
     """What schemathesis makes of the description, asked of the program over its socket with its limits in force."""
     process, pages = daemon

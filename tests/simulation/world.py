@@ -20,7 +20,7 @@ from monitor.clock import Sync
 from monitor.config import CheckSettings, ServiceSettings, Settings
 from monitor.core.check import Network, default_stale_after_us
 from monitor.core.terms import Fee, Subscription, Terms, Tier
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.scheduler import Scheduled, staggered
 from probes import transaction
 from tests.simulation.loop import SimulatedClock, VirtualLoop
