@@ -179,8 +179,7 @@ def in_step(plans: Sequence[Plan]) -> list[Scheduled]:
 async def crash(daemon: Daemon) -> None:
     """End a daemon as kill -9 would: nothing is flushed; what is not committed is gone.
 
-    Its tasks are cancelled, its lock is let go of as the kernel would, and nothing more reaches the store. The daemon
-    keeps the stack of its phases: whenever the collector came to it, the dead would tidy up.
+    Its tasks are cancelled, its lock is let go of as the kernel would, and nothing more reaches the store.
     """
     daemon.recorder._submit = _dead
     daemon.scheduler.stop()
@@ -195,7 +194,7 @@ async def crash(daemon: Daemon) -> None:
     if daemon._listening is not None:
         await daemon._listening.stop()
     daemon.store.close()
-    daemon.runner._network.close()  # type: ignore[attr-defined]  # as the kernel would: its sockets are nobody's now
+    daemon._stack.pop_all()
 
 
 def _dead(_call: Callable[[], Any]) -> Awaitable[Any]:
