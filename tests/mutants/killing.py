@@ -9,6 +9,7 @@ witness by.
 from __future__ import annotations
 
 import contextlib
+import gc
 import importlib
 import io
 import json
@@ -28,14 +29,23 @@ PROPERTIES = "tests/core/test_properties.py"
 FAST = (GOLDEN, f"{PROPERTIES}::test_the_verdict_of_every_second_is_the_oracle_s")
 WITNESSES = (GOLDEN, *sorted({mutant.test for mutant in MUTANTS if mutant.test}))
 """Every test that is named as a witness: on the core as it is they must pass."""
-# What a test session on the core imports besides the program itself: once, before forking.
+# What a test session on the core imports besides the program itself, pytest's plugins among it: once, before forking.
 COMMON = (
+    "_hypothesis_pytestplugin",
+    "anyio.pytest_plugin",
     "dateutil.rrule",
     "hypothesis.strategies",
     "orjson",
     "pydantic",
+    "pytest_asyncio.plugin",
+    "pytest_cov.plugin",
+    "pytest_timeout",
     "rfc8785",
-    "sqlalchemy.dialects.sqlite",
+    "rich.console",
+    "schemathesis.pytest.plugin",
+    "sqlalchemy.dialects.sqlite.pysqlite",
+    "structlog",
+    "xdist.plugin",
     "yaml",
 )
 UNMUTATED = "unmutated"
@@ -95,6 +105,7 @@ def each(mutants: Iterable[Mutant | None], judge: Callable[[Mutant | None], Fate
     """
     for name in COMMON:
         importlib.import_module(name)
+    gc.freeze()  # a child's collector, which pytest calls at its end, looks at what is the child's own
     waiting = iter(mutants)
     with selectors.DefaultSelector() as running:
         for _ in range(WORKERS):
