@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monitor import capacity
-from monitor.runner import Plan
+from monitor.plan import Plan
 from probes import transaction
 from tests.app.conftest import Target, configuration, daemon
 from tests.e2e.conftest import JAGA
@@ -65,7 +65,7 @@ def answer(command: list[str]) -> subprocess.CompletedProcess[str]:
 async def test_check_and_start_say_it(tmp_path: Path) -> None:
     """2,000 checks a second, each with TLS: far more than any core does."""
     target = Target("https://127.0.0.1:9")
-    path = configuration(tmp_path, target, services=4, checks=500)
+    path = configuration(tmp_path, target, services=4, checks=500, interval="1s", timeout="400ms")
     command = [str(JAGA), "check", "--config", str(path)]
     said = await asyncio.to_thread(answer, command)
     assert "18,000 steps a second" in said.stderr

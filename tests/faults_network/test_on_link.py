@@ -16,7 +16,8 @@ from monitor.clock import live_clock
 from monitor.controls import parse_control
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome, Run
-from monitor.runner import Plan, Runner
+from monitor.plan import Plan
+from monitor.runner import Runner
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.faults_network.conftest import Link, shell

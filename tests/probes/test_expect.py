@@ -9,7 +9,7 @@ from typing import Any
 
 import jsonpath
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from probes import OwnFault, ProbeError
@@ -191,6 +191,31 @@ async def test_what_is_no_json_is_said(body: bytes, words: str) -> None:
 )
 def test_text_is_decoded_as_it_says(kind: bytes, body: bytes, text: str) -> None:
     assert Answer(facts(body, kind=kind)).text == text
+
+
+_KINDS = ("", *(f"text/html; charset={name}" for name in ("utf-8", "latin-1", "utf-16", "utf-7", "shift_jis", "nope")))
+
+
+@given(
+    kind=st.sampled_from(_KINDS),
+    text=st.text(st.sampled_from("wel+AOk-\N{SNOWMAN}\\~"), min_size=1, max_size=6),
+    body=st.lists(
+        st.sampled_from([b"well", b"w", b"e", b"l", b"\0", b"\xff", b"\xe2", b"\x81", b"+AO-", b"~"]), max_size=8
+    ),
+    status=st.sampled_from([200, 299, 404]),
+)
+@example(kind=_KINDS[5], text="w", body=[b"\x81", b"w"], status=200)  # one letter, and no w
+@example(kind=_KINDS[3], text="w", body=[b"\0", b"w"], status=200)
+def test_what_is_plainly_met_is_met_when_it_is_looked_at(kind: str, text: str, body: list[bytes], status: int) -> None:
+    came = facts(b"".join(body), status=status, kind=kind.encode())
+    for wish in ("contains", "not_contains"):
+        expect = {"body": {wish: [text]}}
+        wanted = parse({"http": {"get": "http://a.test/"}, "expect": expect}).steps[0].expect
+        failed = asyncio.run(judged(expect, came))
+        if wanted.plainly_met(came):
+            assert not failed
+        elif text.isascii() and (not kind or kind.endswith("utf-8")):
+            assert failed, "most answers need no second look"
 
 
 @pytest.mark.parametrize("size", [26, 100_000])

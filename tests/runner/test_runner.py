@@ -23,7 +23,8 @@ from monitor.controls import (
     parse_control,
 )
 from monitor.core.run import Outcome, Run
-from monitor.runner import Plan, Runner, budget_us
+from monitor.plan import Plan, budget_us
+from monitor.runner import Runner
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.probes.asking import nobody_listens
