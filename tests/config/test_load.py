@@ -118,6 +118,16 @@ def test_what_is_whole_is_judged_also_in_a_file_that_is_not(refused: Refused) ->
         ("maintenance_notice: 48h", "maintenance_notice: 0h", "must be longer than nothing"),
         ("claim_within: 30d", "claim_within: 36h", "is counted in whole days, such as 30d"),
         ("claim_within: 30d", "claim_within: 30d\n        hours: {open: 17:00, close: 09:00}", "terms[0].hours"),
+        (
+            "claim_within: 30d",
+            "claim_within: 30d\n        hours: {days: []}",
+            "terms[0].hours: the calendar has no open",
+        ),
+        (
+            "claim_within: 30d",
+            "claim_within: 30d\n        hours: {open: 09:00, close: 09:00}",
+            "no open time in the 366",
+        ),
         ("claim_within: 30d", "claim_within: 30d\n        holidays: idd", 'did you mean "id"?'),
         # services and checks
         ("portal:\n    name", "Portal:\n    name", "'Portal' is no id"),
