@@ -107,6 +107,9 @@ def test_what_is_whole_is_judged_also_in_a_file_that_is_not(refused: Refused) ->
         ("127.0.0.1:9464", "127.0.0.1:99999", "is no address to listen on"),
         # terms
         ("effective_from: 2026-01-01", "effective_from: 1 January", "is no date, write it like 2026-01-01"),
+        ("effective_from: 2026-01-01", "effective_from: 0001-01-01", "outside the years 1900 to 2254"),
+        ("effective_from: 2026-01-01", "effective_from: 9999-01-01", "outside the years 1900 to 2254"),
+        ("fee: IDR 12500000", "fee: [{from: 0001-01-01, amount: IDR 1}]", "outside the years 1900 to 2254"),
         ("effective_from: 2026-01-01", "effective_from: 2026-02-30", "7:25: contracts.mitra.terms[0].effective_from"),
         ("        guarantee: 95%\n", "", "7:9: contracts.mitra.terms[0]: guarantee is missing"),
         ("Asia/Jakarta", "../../etc/passwd", "is no time zone; write it like Asia/Jakarta"),
