@@ -45,6 +45,10 @@ def terms_line(**written: Any) -> str:  # noqa: ANN401 - the terms as somebody w
     return json.dumps(fact)
 
 
+SUBSCRIPTION = (
+    '{"type":"subscription","partner":"acme","service":"portal","contract":"mitra","from":"2026-01-01T00:00:00Z",'
+    '"fee":{"currency":"IDR","amount":"1"}}'
+)
 OUTAGE = '{"type":"outage","id":"o-1","service":"portal","start":"2026-04-08T00:00:00Z",' + AT + "}"
 
 
@@ -204,6 +208,11 @@ def test_the_header_is_the_first_line_and_the_only_one(store: SqlStore, lines: t
         ),
         (terms_line(timezone="Mars/Olympus"), "terms of mitra: 'Mars/Olympus' is no time zone such as Asia/Jakarta"),
         (terms_line(timezone="../../etc/passwd"), "is no time zone such as Asia/Jakarta"),
+        (terms_line().replace("2026-", "0026-"), '"effective_from" 0025-12-31T17:00:00+00:00 lies outside the years'),
+        (
+            SUBSCRIPTION.replace("2026-", "9998-"),
+            '"from" 9998-01-01T00:00:00+00:00 lies outside the years 1684 to 2255',
+        ),
         (terms_line(grace="3 days"), "terms of mitra: '3 days' is no duration"),
         (
             '{"type":"exclusion","id":"x-1","reason":"attack","services":["portal"],"partners":null,'
