@@ -6,15 +6,16 @@ the owner. `commit` is ONE transaction: either all of a unit is durable when it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, Segment
+from monitor.core.segment import Piece, Segment
 from monitor.core.span import Span
 
 
@@ -278,6 +279,9 @@ class Reader(Protocol):
     def spans(self, service: str, within: Span) -> dict[SourceKey, list[OutcomeSpan]]:
         """Derived outcome spans that overlap the span (unclipped), by source, by start."""
 
+    def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
+        """The same for every service that has any there, in one question."""
+
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
 
@@ -329,9 +333,10 @@ class Reader(Protocol):
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
 
-    def damage(self) -> Iterator[str]:
+    def damage(self, pause: Callable[[], None] | None = None) -> Iterator[str]:
         """What the store finds wrong with what it holds, in words: pages and indexes, and rows that disagree with their
-        check sums. It reads everything.
+        check sums. It reads everything. `pause` is called often, also while an engine looks by itself: what it raises
+        ends the search.
         """
 
     def close(self) -> None:

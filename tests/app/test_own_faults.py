@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import resource
 import signal
 import socket
@@ -122,9 +121,8 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
     assert {run.reason for run in mute} <= {"stalled", "late"}
     assert any(run.tainted for run in mute)
     assert outages(tmp_path) == []
-    (told,) = [line for line in process.log if line.get("event") == "the whole process stood still"]
-    assert isinstance(told["for_ms"], int)
-    assert 8_000 < told["for_ms"] < 60_000
+    told = [line["for_ms"] for line in process.log if line.get("event") == "the whole process stood still"]
+    assert len([ms for ms in told if isinstance(ms, int) and 8_000 < ms < 60_000]) == 1, told
     assert not [line for line in process.log if line.get("event") == "the event loop stands still"]
 
 
@@ -157,30 +155,30 @@ async def test_a_blocking_call_with_a_hundred_probes_in_flight_invents_no_failur
     passed = sum(run.outcome is Outcome.PASS for run in runs if run.check != "hog")
     assert passed == 100, "what had arrived meanwhile was read"
     assert outages(tmp_path) == []
-    (told,) = [line for line in process.log if line.get("event") == "the event loop stands still"]
-    assert "blocking_kind.py" in str(told["frames"])
+    told = [str(line["frames"]) for line in process.log if line.get("event") == "the event loop stands still"]
+    assert len([frames for frames in told if "blocking_kind.py" in frames]) == 1, told
 
 
 async def test_without_descriptors_the_fault_is_our_own_and_the_record_goes_on(tmp_path: Path, target: Target) -> None:
-    path = configuration(tmp_path, target, checks=3)
+    path = configuration(tmp_path, target, checks=20)
     async with daemon(path) as process:
         await process.event("ready")
-        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) == 3)
+        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) >= 3)
         pid = process.process.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        held = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(held, before[0]), before[1]))
+        # No number is left below the limit, whatever is closed meanwhile.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
         blind = await until(
             tmp_path,
             "three cannot look",
-            lambda runs: len({run.check for run in runs if run.outcome is Outcome.INCONCLUSIVE}) == 3,
+            lambda runs: len({run.check for run in runs if run.reason == "internal"}) >= 3,
         )
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         count = len(blind)
         await until(
             tmp_path,
             "three pass again",
-            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) == 3,
+            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) >= 3,
         )
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
