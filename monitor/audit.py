@@ -1252,8 +1252,11 @@ def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
 USUAL_CREDITS = [{"below": f"{below}%", "credit": f"{credit}%"} for below, credit in ((95, 10), (90, 25), (85, 50))]
 USUAL_TERMS: Json = {"timezone": "Asia/Jakarta", "guarantee": "95%", "objective": None, "credits": USUAL_CREDITS}
 USUAL_TERMS |= {"maintenance_notice": "48h", "claim_within": "30d", "grace": "3d"}
-# Currencies without a smaller unit (ISO 4217), and the rupiah, which the contract counts in whole ones [2.6].
-WHOLE_UNITS = frozenset({"CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
+# Currencies that are not divided into hundredths (ISO 4217), and the rupiah, which the contract counts in whole ones
+# [2.6]: how many places an amount has.
+PLACES = {"IQD": 3, "BHD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3}
+PLACES |= {"IDR": 0, "JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "PYG": 0, "UGX": 0, "XAF": 0, "XOF": 0, "XPF": 0}
+PLACES |= {"BIF": 0, "DJF": 0, "GNF": 0, "KMF": 0, "RWF": 0, "VUV": 0}
 
 
 class Agreement(NamedTuple):
@@ -1276,7 +1279,7 @@ class Agreement(NamedTuple):
     def credit(self, availability: Fraction) -> Decimal:
         """The tier's share of the fee, half-up to the currency's unit."""
         exact = self.tier(availability) * Fraction(self.fee)
-        unit = Decimal(1) if self.currency in WHOLE_UNITS else Decimal("0.01")
+        unit = Decimal(1).scaleb(-PLACES.get(self.currency, 2))
         # A fee has a finite number of digits and a tier is a percentage, so the product has a finite number as well.
         return (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(unit, ROUND_HALF_UP)
 

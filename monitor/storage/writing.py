@@ -39,7 +39,7 @@ from monitor.storage import (
     SpanChange,
     StoreDamagedError,
     StoredRun,
-    StoreError,
+    StoreMisusedError,
     Unit,
 )
 from monitor.storage.checksum import checksum
@@ -86,7 +86,7 @@ class SqlStore(SqlReader):
 
     @contextmanager
     def moving(self, now_us: int) -> Iterator[SqlMover]:
-        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+        """A block in which an empty store is filled, all of it or nothing; StoreMisusedError where it is not empty."""
         with self._transaction("move a ledger into") as work:
             work.lock()
             mover = SqlMover(work, SqlReader(self._writer, self._backend, bound=work.connection), now_us)
@@ -541,10 +541,10 @@ class SqlMover:
         self._waiting: list[SealedSegment] = []
 
     def expect_empty(self, target: str) -> None:
-        """StoreError where the store holds anything."""
+        """StoreMisusedError where the store holds anything."""
         if not self._work.is_empty():
             hint = "name a new one with --store; without --move a file is taken in as history"
-            raise StoreError("move a ledger into", target, "it is not empty", hint)
+            raise StoreMisusedError("move a ledger into", target, "it is not empty", hint)
 
     def entry(self, entry: Entry) -> None:
         """The next entry."""
