@@ -138,6 +138,9 @@ def in_their_classes(metric: Metric) -> TheirMetric:
     plain = kind(family.name, family.help, labels=family.labels)
     for labels, value in metric.rows:
         plain.add_metric(labels, value)
+    for labels, members, counts in metric.groups:
+        for member, count in {**dict.fromkeys(members, 0), **counts}.items():
+            plain.add_metric((*labels, member), count)
     return plain
 
 

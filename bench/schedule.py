@@ -13,13 +13,15 @@ import asyncio
 import gc
 import os
 import resource
+from collections.abc import Callable
 from typing import Any
 
 from bench import harness
 from monitor.clock import live_clock
 from monitor.core.instant import SECOND_US
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.scheduler import Scheduler, staggered
+from monitor.underway import Over
 from probes import transaction
 
 CHECKS_A_SERVICE = 50
@@ -45,14 +47,12 @@ async def measure(checks: int, interval_s: int, seconds: float) -> dict[str, Any
     loop = asyncio.get_running_loop()
     clock, late_us = live_clock(loop), []
 
-    def execute(_plan: Plan, slot_us: int, begins: Any) -> asyncio.Future[None]:  # noqa: ANN401 - the scheduler's own
+    def begin(_plan: Plan, slot_us: int, begins: Callable[[], bool], over: Over) -> asyncio.Handle:
         late_us.append(clock.now_us() - slot_us)
         begins()
-        ended: asyncio.Future[None] = loop.create_future()
-        ended.set_result(None)
-        return ended
+        return loop.call_soon(over, None)
 
-    scheduler = Scheduler(clock, execute=execute, late=lambda _plan, _slot_us: None)
+    scheduler = Scheduler(clock, begin=begin, late=lambda _plan, _slot_us: None)
     scheduler.replace(staggered(plans(checks, interval_s)))
     gc.collect()
     gc.freeze()

@@ -12,7 +12,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import probes
-from monitor.runner import Plan
+from monitor.plan import Plan
 from probes import transaction
 from probes._net import LiveNetwork
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import heapq
 import os
 import time
@@ -57,6 +58,9 @@ class Clock(Protocol):
     async def wait_until(self, at_us: int) -> None:
         """Return at `at_us` of the time base or after it, never before."""
 
+    def call_at(self, at_us: int, callback: Callable[[], None]) -> Timer:
+        """Call back once, at `at_us` of the time base or after it, never before; not before this call has returned."""
+
     def call_after(self, delay_us: int, callback: Callable[[], None]) -> Timer:
         """Call back once, `delay_us` of monotonic time from now or later, whatever the wall clock does."""
 
@@ -68,6 +72,25 @@ class Clock(Protocol):
 
     def close(self) -> None:
         """Let go of the timer. Waiters still there are cancelled."""
+
+
+class _Call:
+    """A call that waits for its instant."""
+
+    __slots__ = ("callback",)
+
+    def __init__(self, callback: Callable[[], None]) -> None:
+        self.callback: Callable[[], None] | None = callback
+
+    def cancel(self) -> None:
+        """Do not call back."""
+        self.callback = None
+
+    def ring(self) -> None:
+        """It is time."""
+        callback, self.callback = self.callback, None
+        if callback is not None:
+            callback()
 
 
 class Alarm(Protocol):
@@ -104,7 +127,8 @@ class AnchoredClock:
         self.now_ns = monotonic_ns
         self._anchor_ns = wall_ns() - boot_ns()
         self._alarm = alarm(self._ring)
-        self._waiters: list[tuple[int, int, asyncio.Future[None]]] = []
+        self._waiters: list[tuple[int, int, _Call]] = []
+        self._waiting: set[asyncio.Future[None]] = set()
         self._set_for_us: int | None = None
         self._count = 0
 
@@ -128,17 +152,25 @@ class AnchoredClock:
 
     async def wait_until(self, at_us: int) -> None:
         """Return at `at_us` of the time base or after it, never before. Waiters of one instant wake in their order."""
+        future: asyncio.Future[None] = self._loop.create_future()
+        self._waiting.add(future)
+        call = self.call_at(at_us, lambda: _wake(future))
+        try:
+            await future
+        finally:
+            self._waiting.discard(future)
+            call.cancel()
+
+    def call_at(self, at_us: int, callback: Callable[[], None]) -> Timer:
+        """Call back once, at `at_us` of the time base or after it, never before; not before this call has returned."""
         if self.now_us() >= at_us:
             # Those who are never ahead of time must still let the others run.
-            future = self._loop.create_future()
-            self._loop.call_soon(_wake, future)
-            await future
-            return
-        future = self._loop.create_future()
+            return self._loop.call_soon(callback)
+        call = _Call(callback)
         self._count += 1
-        heapq.heappush(self._waiters, (at_us, self._count, future))
+        heapq.heappush(self._waiters, (at_us, self._count, call))
         self._set_alarm()
-        await future
+        return call
 
     def call_after(self, delay_us: int, callback: Callable[[], None]) -> Timer:
         """Call back once, `delay_us` of monotonic time from now or later, whatever the wall clock does."""
@@ -147,19 +179,21 @@ class AnchoredClock:
     def close(self) -> None:
         """Let go of the timer. Waiters still there are cancelled."""
         self._alarm.close()
-        for _at_us, _count, future in self._waiters:
-            future.cancel()
         self._waiters.clear()
+        for future in self._waiting:
+            future.cancel()
 
     def _ring(self) -> None:
         self._set_for_us = None
         now_us = self.now_us()
-        while self._waiters and (self._waiters[0][0] <= now_us or self._waiters[0][2].done()):
-            _wake(heapq.heappop(self._waiters)[2])
-        self._set_alarm()
+        try:
+            while self._waiters and self._waiters[0][0] <= now_us:
+                heapq.heappop(self._waiters)[2].ring()
+        finally:
+            self._set_alarm()
 
     def _set_alarm(self) -> None:
-        while self._waiters and self._waiters[0][2].done():
+        while self._waiters and self._waiters[0][2].callback is None:
             heapq.heappop(self._waiters)
         if self._waiters and self._waiters[0][0] != self._set_for_us:
             self._set_for_us = self._waiters[0][0]
@@ -169,9 +203,7 @@ class AnchoredClock:
 def live_clock(loop: asyncio.AbstractEventLoop) -> AnchoredClock:
     """The clock of a running daemon. Where the system has no timerfd or no boot-time clock, the loop's timers serve."""
     clock_id = getattr(time, "CLOCK_BOOTTIME", time.CLOCK_MONOTONIC)
-
-    def boot_ns() -> int:
-        return time.clock_gettime_ns(clock_id)
+    boot_ns = functools.partial(time.clock_gettime_ns, clock_id)  # several times a run: no function around it
 
     def alarm(ring: Callable[[], None]) -> Alarm:
         try:

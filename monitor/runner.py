@@ -10,25 +10,23 @@ from __future__ import annotations
 import asyncio
 import errno
 import traceback
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
 import probes
-from monitor.clock import Clock, Timer
-from monitor.controls import CONTROL_SPACING_US, CONTROL_TIMEOUT_US, Control, Controls, Ground, forget, pause
+from monitor.clock import Clock
+from monitor.controls import Control, Controls, Ground, forget, pause
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome, Run, StepRecord
+from monitor.plan import GUARD_US, Plan, longest_us
+from monitor.underway import Attempt, Guards, Over, Underway, internal
 from probes import FailReason, InconclusiveReason, Result, transaction
 
 ASKED_ANEW_US = SECOND_US + SECOND_US // 5
 """After a failure in which nobody was heard, the confirmation ends no earlier than this after the controls were found.
 The kernel asks a link once a second who has an address: of one that it did not find while our own link was down,
 nothing is known before it has asked again, and whoever's time-out is shorter would confirm our own fault."""
-
-GUARD_US = SECOND_US
-"""A probe that has not ended this long after its deadline ignores it: it is cut off. Twice, as after a stall the guard
-may ring before the probe had its own grace turn."""
 
 MAX_MESSAGE = 1000
 MAX_ABANDONED = 1000
@@ -41,44 +39,7 @@ _OURS = {
     probes.Outcome.INCONCLUSIVE: Outcome.INCONCLUSIVE,
 }
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Plan:
-    """One check as it is run. `timeout_us` bounds one attempt with all its steps; of `attempts` the last confirms."""
-
-    service: str
-    check: str
-    transaction: transaction.Spec
-    interval_us: int
-    timeout_us: int
-    attempts: int = 2
-    sla: bool = True
-
-    @property
-    def finally_us(self) -> int:
-        """How long the steps of `finally` may take after an attempt."""
-        return transaction.finally_budget_ns(self.timeout_us * 1000) // 1000 if self.transaction.finally_ else 0
-
-
-def longest_us(plan: Plan) -> int:
-    """How long one attempt of a plan is waited for before it is overdue."""
-    return plan.timeout_us + plan.finally_us + GUARD_US
-
-
-def budget_us(*, attempts: int, timeout_us: int, finally_us: int = 0, controls: bool) -> int:
-    """The longest a run goes on by plan: what must fit its interval (CONTRACT 2.1.2). The pause before a confirmation
-    (ASKED_ANEW_US) has room in the time of the controls before it, unless these take all of that to answer.
-    """
-    return attempts * (timeout_us + finally_us) + (2 * (CONTROL_SPACING_US + CONTROL_TIMEOUT_US) if controls else 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Attempt:
-    """One attempt as judged: what it says, after our own faults were taken out of it."""
-
-    outcome: Outcome
-    reason: str | None
-    result: Result
+_PHASES = {phase: phase.value for phase in probes.Phase}
 
 
 @dataclass(slots=True)
@@ -112,6 +73,7 @@ class Runner:
         self._secret = secret
         self.controls = Controls(controls, clock=clock, network=network, secret=secret)
         self._stood_still = stood_still
+        self._guards = Guards(clock)
         self._abandoned: set[asyncio.Task[Result]] = set()
 
     async def run(self, plan: Plan, slot_us: int) -> Run:
@@ -127,13 +89,15 @@ class Runner:
         *,
         begins: Callable[[], bool] = lambda: True,
         ended: Callable[[Run, int], None],
-    ) -> asyncio.Future[None]:
-        """Begin the run of a slot; the answer is done when it has ended, and cancelling that cancels the run.
+        over: Over = lambda _error: None,
+    ) -> Underway:
+        """Begin the run of a slot.
 
         `begins` is asked once the loop gets to it: on an overloaded one that alone may be too late, and then there is
-        no run. `ended` is given the run and the monotonic instant of its beginning.
+        no run. `ended` is given the run and the monotonic instant of its beginning; `over` is called once, whatever
+        became of it, with the fault of the program that ended it, if one did.
         """
-        return _Underway(self, self._clock, plan, slot_us, begins, ended).future
+        return Underway(self, self._guards, plan, slot_us, begins, ended, over)
 
     def late(self, plan: Plan, slot_us: int) -> Run:
         """The run of a slot that could not start in time by our own fault (CONTRACT 2.1.4), stamped with its slot."""
@@ -198,7 +162,7 @@ class Runner:
         except probes.OwnFault as error:
             return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=error.reason, message=error.message)
         except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever a probe does wrong is ours (CONTRACT 2.1.1)
-            return _internal(_describe(error))
+            return internal(_describe(error))
 
     def judged(self, result: Result, begun_ns: int) -> Attempt:
         """What an attempt that began then says, after our own faults were taken out of it."""
@@ -232,7 +196,7 @@ class Runner:
                 task.cancel()
                 self.abandon(task)
         self.stats.cut_off += 1
-        return _internal(f"the probe of {plan.check} ignored its deadline and was cut off")
+        return internal(f"the probe of {plan.check} ignored its deadline and was cut off")
 
     def abandon(self, task: asyncio.Task[Any]) -> None:
         """Wait no more for a task that was cancelled."""
@@ -277,7 +241,7 @@ class Runner:
             step=last.result.step,
             message=None if last.result.message is None else last.result.message[:MAX_MESSAGE],
             tainted=any(attempt.result.tainted for attempt in attempts),
-            steps=tuple(_step(trace) for trace in last.result.steps),
+            steps=tuple(map(_step, last.result.steps)),
         )
 
 
@@ -299,116 +263,6 @@ def _was_silence(failure: Attempt) -> bool:
     return failure.reason in {FailReason.TIMEOUT, FailReason.CONNECT} and not connected
 
 
-class _Underway:
-    """One run under way. While its first attempt goes on, which is all there is of most runs, it is one task and one
-    timer: nobody waits for it in a task of his own.
-    """
-
-    __slots__ = (
-        "_begins",
-        "_begun_ns",
-        "_clock",
-        "_end_ns",
-        "_ended",
-        "_guard",
-        "_plan",
-        "_runner",
-        "_slot_us",
-        "_start_us",
-        "_task",
-        "future",
-    )
-
-    def __init__(
-        self,
-        runner: Runner,
-        clock: Clock,
-        plan: Plan,
-        slot_us: int,
-        begins: Callable[[], bool],
-        ended: Callable[[Run, int], None],
-    ) -> None:
-        loop = asyncio.get_running_loop()
-        self._runner, self._clock, self._plan, self._slot_us = runner, clock, plan, slot_us
-        self._begins, self._ended = begins, ended
-        self._start_us = self._begun_ns = self._end_ns = 0
-        self._guard: Timer | None = None
-        self.future: asyncio.Future[None] = loop.create_future()
-        self.future.add_done_callback(self._cancelled)
-        self._task: asyncio.Task[Any] = loop.create_task(self._first())
-        self._task.add_done_callback(self._first_ended)
-
-    async def _first(self) -> Result | None:
-        """What the first attempt says; None where it is too late for one."""
-        if not self._begins():
-            return None
-        clock = self._clock
-        self._start_us, self._begun_ns = clock.now_us(), clock.now_ns()
-        self._guard = clock.call_after(longest_us(self._plan), self._overdue)
-        result = await self._runner.answer(self._plan)
-        self._end_ns = clock.now_ns()
-        return result
-
-    def _first_ended(self, task: asyncio.Task[Result | None]) -> None:
-        if self._guard is not None:
-            self._guard.cancel()
-        if self.future.done():
-            forget(task)
-            return
-        try:
-            result = _outcome_of(task)
-            if result is None:
-                self.future.set_result(None)
-                return
-            attempts = [self._runner.judged(result, self._begun_ns)]
-            if attempts[0].outcome is Outcome.PASS:
-                self._end(attempts, self._end_ns)
-            else:
-                self._wait_for(self._others(attempts))
-        except Exception as error:  # noqa: BLE001 - a fault of the program goes to whoever began the run
-            self.future.set_exception(error)
-
-    def _overdue(self) -> None:
-        """The first attempt should have ended long ago: from here on somebody waits for it."""
-        if self._task.remove_done_callback(self._first_ended) and not self.future.done():
-            self._wait_for(self._overdue_first(self._task))
-
-    async def _overdue_first(self, first: asyncio.Task[Result]) -> None:
-        # A second time, as after a stall the guard may ring before the probe had its own grace turn.
-        result = await self._runner.guarded(self._plan, first, (GUARD_US,))
-        await self._others([self._runner.judged(result, self._begun_ns)])
-
-    async def _others(self, attempts: list[Attempt]) -> None:
-        end_ns = await self._runner.rest(self._plan, attempts)
-        if not self.future.done():
-            self._end(attempts, end_ns)
-
-    def _wait_for(self, story: Coroutine[None, None, None]) -> None:
-        self._task = asyncio.get_running_loop().create_task(story)
-        self._task.add_done_callback(self._others_ended)
-
-    def _others_ended(self, task: asyncio.Task[None]) -> None:
-        if self.future.done():
-            forget(task)
-        elif task.cancelled():
-            self.future.cancel()
-        else:
-            self.future.set_exception(task.exception() or RuntimeError("a run ended without its end"))
-
-    def _end(self, attempts: Sequence[Attempt], end_ns: int) -> None:
-        duration_us = max(0, end_ns - self._begun_ns) // 1000
-        run = self._runner.record(
-            self._plan, attempts, start_us=self._start_us, slot_us=self._slot_us, duration_us=duration_us
-        )
-        self._ended(run, self._begun_ns)
-        self.future.set_result(None)
-
-    def _cancelled(self, future: asyncio.Future[None]) -> None:
-        if future.cancelled():
-            self._task.cancel()
-            self._runner.abandon(self._task)
-
-
 def _failed(attempts: Sequence[Attempt]) -> bool:
     return bool(attempts) and attempts[-1].outcome is Outcome.FAIL
 
@@ -417,12 +271,8 @@ def _void(attempt: Attempt, reason: InconclusiveReason) -> Attempt:
     return Attempt(Outcome.INCONCLUSIVE, reason.value, attempt.result)
 
 
-def _internal(message: str) -> Result:
-    return Result(outcome=probes.Outcome.INCONCLUSIVE, reason=InconclusiveReason.INTERNAL, message=message)
-
-
 def _outcome_of(task: asyncio.Task[T]) -> T | Result:
-    return _internal("the probe cancelled itself") if task.cancelled() else task.result()
+    return internal("the probe cancelled itself") if task.cancelled() else task.result()
 
 
 def _describe(error: BaseException) -> str:
@@ -437,7 +287,7 @@ def _step(trace: probes.StepTrace) -> StepRecord:
     return StepRecord(
         name=trace.name,
         duration_us=trace.duration_ns // 1000,
-        phases_us=tuple((phase.value, spent_ns // 1000) for phase, spent_ns in trace.phases_ns.items()),
+        phases_us=tuple([(_PHASES[phase], spent_ns // 1000) for phase, spent_ns in trace.phases_ns.items()]),
         target=trace.target,
         http_status=trace.http_status,
         cert_not_after_s=trace.cert_not_after_s,

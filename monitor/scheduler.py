@@ -12,13 +12,14 @@ import asyncio
 import hashlib
 import heapq
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Protocol
 
-from monitor.clock import Clock
+from monitor.clock import Clock, Timer
 from monitor.core.instant import SECOND_US
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.telemetry.snapshot import LAG_BOUNDS_US, Histogram
 
 MAX_LATENESS_US = 5 * SECOND_US
@@ -95,13 +96,31 @@ class SchedulerStats:
     last_start_us: int | None = None
 
 
+class Running(Protocol):
+    """A run that was begun."""
+
+    def cancel(self) -> object:
+        """End it without a result."""
+
+
+class Begin(Protocol):
+    """Begins a run and sees it through. Once the loop gets to it, it asks `begins()`, and does nothing where that is
+    false; `over` is called once in any case, after `begin` has returned, with the fault of the program that ended it.
+    """
+
+    def __call__(
+        self, plan: Plan, slot_us: int, begins: Callable[[], bool], over: Callable[[BaseException | None], None], /
+    ) -> Running:
+        """The run."""
+
+
 @dataclass(slots=True, eq=False)
 class _Entry:
     """A check on the schedule: its next slot, the run under way, and the slot that waits for its turn."""
 
     scheduled: Scheduled
     next_us: int
-    running: asyncio.Future[None] | None = None
+    running: Running | None = None
     running_slot_us: int = 0
     waiting_us: int | None = None
     held_by_itself: bool = False
@@ -109,29 +128,29 @@ class _Entry:
 
 
 class Scheduler:
-    """Starts runs. `execute(plan, slot, begins)` does one run to its end: once the loop gets to it, it asks `begins()`,
-    and does nothing where that is false. `late` takes a slot that was not started.
-    """
+    """Starts runs by `begin`. `late` takes a slot that was not started."""
 
     def __init__(
         self,
         clock: Clock,
         *,
-        execute: Callable[[Plan, int, Callable[[], bool]], Awaitable[None]],
+        begin: Begin,
         late: Callable[[Plan, int], None],
         max_in_flight: int = MAX_IN_FLIGHT,
     ) -> None:
         self.stats = SchedulerStats()
         self._clock = clock
-        self._execute = execute
+        self._begin_run = begin
         self._late = late
         self._max_in_flight = max_in_flight
         self._entries: dict[tuple[str, str], _Entry] = {}
         self._heap: list[tuple[int, int, _Entry]] = []
         self._count = 0
         self._queue: deque[_Entry] = deque()
-        self._running: dict[asyncio.Future[None], _Entry] = {}
-        self._wait: asyncio.Task[None] | None = None
+        self._running: set[_Entry] = set()
+        self._timer: Timer | None = None
+        self._turning: asyncio.Future[None] | None = None  # until `stop`
+        self._drained: asyncio.Future[None] | None = None
         self._stopping = False
 
     @property
@@ -176,9 +195,15 @@ class Scheduler:
 
     async def run(self) -> None:
         """Start what is due, slot after slot, until `stop`."""
-        while not self._stopping:
-            self._start_due()
-            await self._until_next()
+        if self._stopping:
+            return
+        self._turning = asyncio.get_running_loop().create_future()
+        self._turn()
+        try:
+            await self._turning
+        finally:
+            self._turning = None
+            self._set_no_timer()
 
     def stop(self) -> None:
         """Start nothing any more; runs under way go on to their end."""
@@ -186,17 +211,20 @@ class Scheduler:
         self._queue.clear()
         for entry in self._entries.values():
             entry.waiting_us = None
-        self._poke()
+        if self._turning is not None and not self._turning.done():
+            self._turning.set_result(None)
 
     async def drain(self) -> None:
         """Wait for the runs under way; each ends by its own deadline."""
         while self._running:
-            await asyncio.wait(list(self._running))
+            self._drained = asyncio.get_running_loop().create_future()
+            await self._drained
 
     def abandon(self) -> None:
         """Cancel the runs under way: their slots stay nobody's."""
-        for run in list(self._running):
-            run.cancel()
+        for entry in list(self._running):
+            if entry.running is not None:
+                entry.running.cancel()
 
     def open_since(self) -> dict[str, int]:
         """For each service with slots of SLA checks that are due and not answered yet, the earliest of them.
@@ -211,7 +239,7 @@ class Scheduler:
             if plan.sla:
                 earliest[plan.service] = min(earliest.get(plan.service, slot_us), slot_us)
 
-        for entry in self._running.values():
+        for entry in self._running:
             note(entry, entry.running_slot_us)
         for entry in self._entries.values():
             if entry.waiting_us is not None:
@@ -224,22 +252,31 @@ class Scheduler:
         self._heap = [(entry.next_us, number, entry) for number, entry in enumerate(self._entries.values())]
         self._count = len(self._heap)
         heapq.heapify(self._heap)
-        self._poke()
+        if self._turning is not None:
+            # By the clock, not at once: whoever changes the schedule is not to wait for what is due.
+            self._set_timer(self._clock.now_us())
 
-    def _poke(self) -> None:
-        if self._wait is not None:
-            self._wait.cancel()
-
-    async def _until_next(self) -> None:
-        """Until the next slot is due, or somebody changed the schedule."""
-        never_us = self._clock.now_us() + 3600 * SECOND_US
-        wait = asyncio.ensure_future(self._clock.wait_until(self._heap[0][0] if self._heap else never_us))
-        self._wait = wait
+    def _turn(self) -> None:
+        """Start what is due, and come back when the next slot is. What breaks here ends `run`, which is begun again."""
+        self._timer = None
+        turning = self._turning
+        if turning is None or turning.done():
+            return
         try:
-            await asyncio.wait([wait])
-        finally:
-            self._wait = None
-            wait.cancel()
+            self._start_due()
+            if self._heap:
+                self._set_timer(self._heap[0][0])
+        except Exception as error:  # noqa: BLE001 - it goes to whoever runs the schedule
+            turning.set_exception(error)
+
+    def _set_timer(self, at_us: int) -> None:
+        self._set_no_timer()
+        self._timer = self._clock.call_at(at_us, self._turn)
+
+    def _set_no_timer(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
 
     def _start_due(self) -> None:
         now_us = self._clock.now_us()
@@ -249,7 +286,7 @@ class Scheduler:
             entry.next_us = entry.scheduled.slot_after(newest_us)
             self._count += 1
             heapq.heappush(self._heap, (entry.next_us, self._count, entry))
-            self._begin(entry, newest_us)
+            self._begin(entry, newest_us, now_us)
 
     def _pass_over(self, entry: _Entry, slot_us: int, now_us: int) -> int:
         """The newest slot that is due; those before it came due while nothing was started, and are late."""
@@ -264,11 +301,11 @@ class Scheduler:
             self._tell_late(entry.scheduled.plan, missed_us)
         return newest_us
 
-    def _begin(self, entry: _Entry, slot_us: int) -> None:
+    def _begin(self, entry: _Entry, slot_us: int, now_us: int) -> None:
         if entry.waiting_us is not None:
             self._give_up(entry)
         if entry.running is None and len(self._running) < self._max_in_flight:
-            self._launch(entry, slot_us)
+            self._launch(entry, slot_us, now_us)
             return
         entry.waiting_us = slot_us
         entry.held_by_itself = entry.running is not None
@@ -276,21 +313,20 @@ class Scheduler:
             entry.queued = True
             self._queue.append(entry)
 
-    def _launch(self, entry: _Entry, slot_us: int) -> None:
-        if self._lateness_us(slot_us) > entry.scheduled.max_lateness_us:
+    def _launch(self, entry: _Entry, slot_us: int, now_us: int) -> None:
+        if now_us - slot_us > entry.scheduled.max_lateness_us:
             entry.waiting_us = slot_us
             self._give_up(entry)
             return
         entry.waiting_us = None
         entry.running_slot_us = slot_us
+        self._running.add(entry)
         begins = partial(self._begins, entry.scheduled, slot_us)
-        entry.running = asyncio.ensure_future(self._execute(entry.scheduled.plan, slot_us, begins))
-        self._running[entry.running] = entry
-        entry.running.add_done_callback(self._finished)
+        entry.running = self._begin_run(entry.scheduled.plan, slot_us, begins, partial(self._finished, entry))
 
     def _begins(self, scheduled: Scheduled, slot_us: int) -> bool:
         """Whether a run begins, now that the loop got to it: on an overloaded one that alone may be too late."""
-        lateness_us = self._lateness_us(slot_us)
+        lateness_us = self._clock.now_us() - slot_us
         if lateness_us > scheduled.max_lateness_us:
             self._tell_late(scheduled.plan, slot_us)
             return False
@@ -298,25 +334,24 @@ class Scheduler:
         self.stats.last_start_us = slot_us + lateness_us
         return True
 
-    def _lateness_us(self, slot_us: int) -> int:
-        return self._clock.now_us() - slot_us
-
-    def _finished(self, run: asyncio.Future[None]) -> None:
-        entry = self._running.pop(run)
+    def _finished(self, entry: _Entry, error: BaseException | None) -> None:
+        self._running.remove(entry)
         entry.running = None
-        if not run.cancelled() and run.exception() is not None:
+        if error is not None:
             # A run maps every fault of a probe; what still escapes is a fault of the program.
             plan = entry.scheduled.plan
-            context = {"message": f"run of {plan.service}/{plan.check} broke", "exception": run.exception()}
-            run.get_loop().call_exception_handler(context)
+            context = {"message": f"run of {plan.service}/{plan.check} broke", "exception": error}
+            asyncio.get_running_loop().call_exception_handler(context)
         if entry.waiting_us is not None:
-            self._launch(entry, entry.waiting_us)
+            self._launch(entry, entry.waiting_us, self._clock.now_us())
             entry.held_by_itself = False
         while self._queue and len(self._running) < self._max_in_flight:
             waiting = self._queue.popleft()
             waiting.queued = False
             if waiting.waiting_us is not None and waiting.running is None:
-                self._launch(waiting, waiting.waiting_us)
+                self._launch(waiting, waiting.waiting_us, self._clock.now_us())
+        if not self._running and self._drained is not None and not self._drained.done():
+            self._drained.set_result(None)
 
     def _give_up(self, entry: _Entry) -> None:
         """The slot that waits cannot start any more."""

@@ -37,6 +37,8 @@ class Outcome(enum.Enum):
     FAIL = "fail"
     INCONCLUSIVE = "inconclusive"
 
+    __hash__ = object.__hash__  # members are one of a kind; the one of Enum is Python, on the path of every probe
+
 
 class FailReason(enum.StrEnum):
     """Why a target failed: the closed list of the metric catalogue."""

@@ -14,7 +14,7 @@ import functools
 import gc
 import json
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
 from probes import InconclusiveReason, OwnFault
@@ -27,7 +27,29 @@ _INLINE_S = 0.01
 _PATTERN_S = 0.5
 _PLAIN_PATH = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,8})\])*")
 _PLAIN_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
+_LONG_CONTENT_TYPE = len(b"content-type")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
+
+
+# Charsets in which a byte below 0x80 is the letter of that number, and no other byte is a part of one.
+_KEEP_ASCII = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252"})
+
+
+def keeps_ascii(headers: Iterable[tuple[bytes, bytes]]) -> bool:
+    """Whether a text in ASCII is in the body of an answer with these headers if, and only if, its bytes are."""
+    for name, value in headers:
+        if len(name) == _LONG_CONTENT_TYPE and name.lower() == b"content-type" and not _type_keeps_ascii(value):
+            return False
+    return True
+
+
+@functools.lru_cache(maxsize=1024)
+def _type_keeps_ascii(content_type: bytes) -> bool:
+    named = _CHARSET.search(content_type.decode("utf-8", "replace"))
+    try:
+        return named is None or codecs.lookup(named[1]).name in _KEEP_ASCII
+    except LookupError:
+        return False
 
 
 class NotJsonError(ValueError):

@@ -14,7 +14,7 @@ from typing import Annotated, Any, cast
 
 from pydantic import AfterValidator, BeforeValidator, StrictInt, StrictStr, WithJsonSchema
 
-from probes._answer import check_path, compile_pattern
+from probes._answer import check_path, compile_pattern, keeps_ascii
 from probes._fields import FORBID, Duration, HeaderName, Values, byte_size, duration_us
 from probes._json_schema import json_schema
 from probes._markup import check_css, check_xpath
@@ -35,6 +35,9 @@ _HOLDS = {
 
 Ranges = tuple[tuple[int, int], ...]
 SUCCESS: Ranges = ((200, 299),)
+
+_Texts = tuple[tuple[bytes, ...], tuple[bytes, ...]]
+_NO_TEXTS: _Texts = ((), ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -269,20 +272,41 @@ class Expect:
     size: SizeBound | None = None
 
     def plainly_met(self, facts: Mapping[str, Any]) -> bool:
-        """Whether an answer meets expectations of which there are no more than that of a status: most checks have
-        nothing else to be judged. False says no more than that they have to be looked at one by one.
+        """Whether an answer meets expectations of which there are no more than a status and fixed texts in the body:
+        most checks have nothing else to be judged. False says no more than that they have to be looked at one by one.
         """
-        if not self._is_plain:
+        plain = self._plain
+        if plain is None:
             return False
         status: int | None = facts.get("status")
-        if status is None:
+        if status is not None:
+            low, high = (self.status or SUCCESS)[0]
+            if not low <= status <= high:
+                return False
+        if plain is _NO_TEXTS:
             return True
-        low, high = (self.status or SUCCESS)[0]
-        return low <= status <= high
+        body, (wanted, unwanted) = facts.get("body", b""), plain
+        for text in wanted:
+            if text not in body:
+                return False
+        for text in unwanted:
+            if text in body:
+                return False
+        return keeps_ascii(facts.get("headers", ()))
 
     @functools.cached_property
-    def _is_plain(self) -> bool:
-        return not any(getattr(self, name) for name in self.__dataclass_fields__ if name != "status")
+    def _plain(self) -> _Texts | None:
+        """The texts that the body must have and must not have, where nothing but these and a status is expected. In
+        ASCII, which an answer holds in bytes as it does when it is decoded.
+        """
+        if any(getattr(self, name) for name in self.__dataclass_fields__ if name not in {"status", "body"}):
+            return None
+        if self.body is None:
+            return _NO_TEXTS
+        texts = (*self.body.contains, *self.body.not_contains)
+        if self.body.matches or not all(text.isascii() and "{" not in text for text in texts):
+            return None
+        return tuple(map(str.encode, self.body.contains)), tuple(map(str.encode, self.body.not_contains))
 
     def ids(self, step: str, *, with_status: bool) -> tuple[str, ...]:
         """The ids of all its assertions, in the order in which they are judged."""

@@ -16,7 +16,7 @@ from monitor.ledger.command import Command
 from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.preview import Effect, effects
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.storage.opening import personal_files
 from monitor.storage.personal import PersonalFiles
 from monitor.web.tokens import Tokens

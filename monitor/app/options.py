@@ -16,7 +16,7 @@ from monitor.detector.incidents import Opening
 from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.sealing.checkpoints import Place, place_of
 from monitor.web.tls import Web
 from monitor.web.tokens import tokens_path

@@ -43,8 +43,9 @@ from monitor.ledger.decide import Refused
 from monitor.ledger.month import Months
 from monitor.ledger.retention import expire
 from monitor.notify import Alert, Quiet
+from monitor.plan import Plan
 from monitor.recorder import Recorder
-from monitor.runner import Plan, Runner
+from monitor.runner import Runner
 from monitor.scheduler import Scheduled, Scheduler, staggered
 from monitor.sdnotify import Notifier
 from monitor.sealing.checkpoints import Sealer
@@ -56,6 +57,7 @@ from monitor.storage.writing import SqlStore
 from monitor.telemetry.exposition import Exposition
 from monitor.telemetry.logs import LogCounts
 from monitor.telemetry.snapshot import NotificationsSample
+from monitor.underway import Over, Underway
 from monitor.web.pages import Listening, listen
 from monitor.web.public import Handed
 from monitor.web.tokens import Tokens
@@ -221,7 +223,7 @@ class Parts(ABC):
             controls=self.options.controls,
             stood_still=self.pulse.stood_still,
         )
-        self.scheduler = Scheduler(self.clock, execute=self._run, late=self._late)
+        self.scheduler = Scheduler(self.clock, begin=self._begin, late=self._late)
         self.heart = Heart(self._notifier, self.clock, behind_us=self.scheduler.behind_us, why_not=self.not_ready)
         self.recorder = Recorder(
             store=self.store,
@@ -440,6 +442,7 @@ class Parts(ABC):
             now_us=self.clock.now_us,
             not_well=self.not_ready,
             quiet=self._quiet,
+            links=self.options.manners.links,
         )
 
     def _notifications(self) -> NotificationsSample:
@@ -461,8 +464,8 @@ class Parts(ABC):
         """Where each check stands in its interval."""
         return staggered(options.plans)
 
-    def _run(self, plan: Plan, slot_us: int, begins: Callable[[], bool]) -> asyncio.Future[None]:
-        return self.runner.begin(plan, slot_us, begins=begins, ended=self._ended)
+    def _begin(self, plan: Plan, slot_us: int, begins: Callable[[], bool], over: Over) -> Underway:
+        return self.runner.begin(plan, slot_us, begins=begins, ended=self._ended, over=over)
 
     def _ended(self, run: Run, begun_ns: int) -> None:
         self.recorder.accept(self.timekeeper.checked(run, begun_ns))

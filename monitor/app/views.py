@@ -7,7 +7,7 @@ import platform
 from collections import Counter
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 from monitor.app.options import Options, version
 from monitor.app.pulse import Pulse
@@ -21,8 +21,9 @@ from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.month import Months
 from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
+from monitor.plan import Plan
 from monitor.recorder import GAPS_MARK, Recorder
-from monitor.runner import Plan, Runner
+from monitor.runner import Runner
 from monitor.scheduler import OVERRUN, Scheduler
 from monitor.sealing.checkpoints import Sealer
 from monitor.sealing.rounds import Verification
@@ -46,6 +47,15 @@ SHOWN_GAPS = 10
 
 KEPT_US = SECOND_US
 """Standings are computed at most this often, however many ask."""
+
+
+class _Described(NamedTuple):
+    """What the metrics say of a check as long as the configuration is the same."""
+
+    source: SourceKey
+    kind: str
+    target: str
+    assertions: tuple[str, ...]
 
 
 @dataclass(slots=True, kw_only=True)
@@ -77,6 +87,7 @@ class Views:
     _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
+    _described: tuple[tuple[Plan, ...], tuple[_Described, ...]] = ((), ())
 
     def count_entries(self) -> None:
         """Count what the ledger holds; from then on `committed` keeps the count."""
@@ -149,7 +160,7 @@ class Views:
                 verified_us=self.verification.at_us,
                 checkpoint_size=self.sealer.size,
             ),
-            checks=tuple(self._check(plan) for plan in self.options.plans),
+            checks=self._checks(),
             locations=(
                 LocationSample(location=self.runner.location, up=True, references=dict(self.runner.controls.answered)),
             ),
@@ -170,21 +181,23 @@ class Views:
         months = self.months(now_us)
         return months, standings(months)
 
-    def _check(self, plan: Plan) -> CheckSample:
-        source = SourceKey(plan.service, plan.check, self.runner.location)
-        counts = self.detector.counts.get(source) or CheckCounts()
-        return CheckSample(
-            service=plan.service,
-            check=plan.check,
-            location=self.runner.location,
+    def _checks(self) -> tuple[CheckSample, ...]:
+        plans, described = self._described
+        if plans is not self.options.plans:
+            plans = self.options.plans
+            described = tuple(map(self._describe, plans))
+            self._described = plans, described
+        counted, overruns = self.detector.counts, self.scheduler.stats.overruns
+        return tuple(
+            _sample(plan, said, counted.get(said.source) or CheckCounts(), overruns[plan.service, plan.check])
+            for plan, said in zip(plans, described, strict=True)
+        )
+
+    def _describe(self, plan: Plan) -> _Described:
+        return _Described(
+            source=SourceKey(plan.service, plan.check, self.runner.location),
             kind=plan.transaction.kind,
             target=plan.transaction.target,
-            interval_us=plan.interval_us,
-            timeout_us=plan.timeout_us,
-            totals=counts.totals({OVERRUN: self.scheduler.stats.overruns[plan.service, plan.check]}),
-            last=counts.last,
-            success=counts.success,
-            cert_not_after_s=counts.cert_not_after_s,
             assertions=plan.transaction.assertion_ids(),
         )
 
@@ -205,3 +218,20 @@ class Views:
             task_restarts=dict(self.supervisor.restarts),
             log_messages={} if self.logs is None else dict(self.logs.by_level),
         )
+
+
+def _sample(plan: Plan, said: _Described, counts: CheckCounts, overruns: int) -> CheckSample:
+    return CheckSample(
+        service=plan.service,
+        check=plan.check,
+        location=said.source.location,
+        kind=said.kind,
+        target=said.target,
+        interval_us=plan.interval_us,
+        timeout_us=plan.timeout_us,
+        totals=counts.totals({OVERRUN: overruns}),
+        last=counts.last,
+        success=counts.success,
+        cert_not_after_s=counts.cert_not_after_s,
+        assertions=said.assertions,
+    )

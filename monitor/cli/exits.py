@@ -50,7 +50,7 @@ CODES: tuple[tuple[str, str, Exit], ...] = (
     ("monitor.sealing.keys", "KeyFileError", Exit.ENVIRONMENT),
     ("monitor.web.tokens", "TokenFileError", Exit.ENVIRONMENT),
     ("monitor.ledger.command", "CommandError", Exit.WRONG_USE),
-    ("monitor.ledger.incoming", "ImportRefusedError", Exit.WRONG_USE),
+    ("monitor.ledger.interchange.incoming", "ImportRefusedError", Exit.WRONG_USE),
     ("monitor.ledger.month", "NoSuchVersionError", Exit.WRONG_USE),
     ("builtins", "OSError", Exit.ENVIRONMENT),
 )

@@ -19,7 +19,7 @@ _WIDTH = 32
 _FULL, _EMPTY = "█", "░"
 
 if TYPE_CHECKING:
-    from monitor.runner import Plan
+    from monitor.plan import Plan
     from probes import Result, StepTrace
 
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from monitor.telemetry import plainly  # before whatever logs
+
+# isort: split
 import asyncio
 import os
 from urllib.parse import unquote, urlsplit
@@ -11,6 +14,8 @@ import click
 from monitor.cli.place import place_options
 from monitor.cli.reading import place, read_settings
 from monitor.telemetry.logs import LogFormat
+
+__all__ = ["command", "plainly"]
 
 
 @click.command("run", epilog="Example: jaga run --log-format json")

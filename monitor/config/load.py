@@ -37,9 +37,10 @@ from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
 from monitor.detector.incidents import Opening
-from monitor.detector.routing import Links, Manners
+from monitor.detector.routing import Manners
+from monitor.messages.links import Links
 from monitor.notify.log import NAME as LOG
-from monitor.runner import budget_us
+from monitor.plan import budget_us
 from monitor.web.tls import Web
 from probes.secret import SecretError, lookup
 from probes.template import Reference

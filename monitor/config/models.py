@@ -34,9 +34,9 @@ from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
 from monitor.core.priority import Served
 from monitor.core.terms import CreditBase, Fee, percent_text
-from monitor.detector.routing import RUNBOOK
 from monitor.locale import Lang
 from monitor.messages import Kind, Severity
+from monitor.messages.links import RUNBOOK
 
 ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
 MAX_NAME = 200

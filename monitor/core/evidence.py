@@ -149,9 +149,9 @@ def extend(last: OutcomeSpan | None, item: Item) -> Extended:
     """
     kept = last
     if last is not None and last.end_us > item.start_us:
-        kept = last._replace(end_us=item.start_us)
+        kept = OutcomeSpan(last.start_us, item.start_us, last.outcome)
     if item.outcome is None or item.end_us <= item.start_us:
         return Extended(kept, None)
     if kept is not None and kept.end_us == item.start_us and kept.outcome is item.outcome:
-        return Extended(kept._replace(end_us=item.end_us), None)
+        return Extended(OutcomeSpan(kept.start_us, item.end_us, kept.outcome), None)
     return Extended(kept, OutcomeSpan(item.start_us, item.end_us, item.outcome))

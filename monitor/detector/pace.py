@@ -37,14 +37,15 @@ class Paces:
         duration_us = response_us(run)
         if duration_us is None:
             return
-        baseline = self.baselines.get(run.source)
+        source = run.source
+        baseline = self.baselines.get(source)
         if baseline is None:
-            baseline = self.baselines[run.source] = Baseline(self.policy)
+            baseline = self.baselines[source] = Baseline(self.policy)
         judged = baseline.take(run.start_us, duration_us)
         if judged.pace is Pace.DEGRADED:
-            self._slow[run.source] = (judged.since_us, run.start_us)
+            self._slow[source] = (judged.since_us, run.start_us)
         else:
-            self._slow.pop(run.source, None)
+            self._slow.pop(source, None)
 
     def adopt(self, policy: Policy) -> None:
         """Judge by another policy from now on; of what is known stays what its window takes."""

@@ -36,8 +36,8 @@ from monitor.ledger.command import (
     Reverse,
 )
 from monitor.ledger.ground import Ground
-from monitor.ledger.incidents_command import IncidentCommand, OpenIncident
-from monitor.ledger.incidents_decide import decide_incident
+from monitor.ledger.incidents.command import IncidentCommand, OpenIncident
+from monitor.ledger.incidents.decide import decide_incident
 from monitor.ledger.month import Months
 from monitor.ledger.recurrence import RecurrenceError, expand
 from monitor.storage import OutboxRow

@@ -24,7 +24,7 @@ from monitor.core.verdict import VerdictSpan, judge
 from monitor.core.wire import write_fact
 from monitor.ledger.evidence import ALWAYS, derive_known, reached_from_us
 from monitor.ledger.ground import Ground, ground_now, ground_of
-from monitor.ledger.incidents_view import contractual
+from monitor.ledger.incidents.view import contractual
 from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.record import Basis, Record, read_record
 from monitor.storage import Reader
@@ -67,6 +67,7 @@ class Months:
     figures_kept: FigureKeeper | None = None
     record: Record = field(init=False)
     _recent: dict[str, Evidence] = field(init=False, default_factory=dict)
+    _all_recent: Mapping[str, Evidence] | None = field(init=False, default=None)
     _swept: dict[tuple[str, Span, int | None, int], tuple[Evidence, list[VerdictSpan]]] = field(
         init=False,
         default_factory=dict,
@@ -155,11 +156,22 @@ class Months:
         """The evidence of a service in a period, and its verdicts up to now."""
         return self._swept_once(service, period, None, self.record)
 
+    def read_ahead(self) -> None:
+        """The evidence of every service in one question: for whoever asks of all of them."""
+        if self.figures_kept is not None and self._all_recent is None:
+            self._all_recent = self.reader.spans_by_service(self._recently)
+
+    @property
+    def _recently(self) -> Span:
+        return Span(self.now_us - RECENT_US, self.now_us + 1)
+
     def spans(self, service: str, within: Span) -> Evidence:
         """Derived outcome spans that overlap the span (unclipped), by source, by start."""
-        recent = Span(self.now_us - RECENT_US, self.now_us + 1)
+        recent = self._recently
         if self.figures_kept is None or within.start_us < recent.start_us or within.end_us > recent.end_us:
             return self.reader.spans(service, within)
+        if self._all_recent is not None:
+            return _overlapping(self._all_recent.get(service, {}), within)
         if service not in self._recent:
             self._recent[service] = self.reader.spans(service, recent)
         return _overlapping(self._recent[service], within)

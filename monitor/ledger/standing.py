@@ -77,6 +77,8 @@ class ServiceStanding:
 def standings(months: Months, services: tuple[str, ...] | None = None) -> tuple[ServiceStanding, ...]:
     """Every service that has a check list or a subscription (or those named), as it stands at `months.now_us`."""
     record = months.record
+    if services is None:
+        months.read_ahead()
     known = {*record.lists, *(service for _partner, service in record.agreements.pairs())}
     book = IncidentBook.of(record.entries)
     partners: dict[str, list[str]] = {}

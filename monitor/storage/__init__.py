@@ -273,6 +273,9 @@ class Reader(Protocol):
     def spans(self, service: str, within: Span) -> dict[SourceKey, list[OutcomeSpan]]:
         """Derived outcome spans that overlap the span (unclipped), by source, by start."""
 
+    def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
+        """The same for every service that has any there, in one question."""
+
     def spans_of(self, source: SourceKey, within: Span) -> list[OutcomeSpan]:
         """The same for one source."""
 

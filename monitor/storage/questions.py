@@ -5,20 +5,21 @@ from __future__ import annotations
 from typing import Any
 
 from sqlalchemy import BindParameter, Select, bindparam, func, select
-from sqlalchemy.orm import aliased
 
 from monitor.core.run import Outcome
 from monitor.storage.cold import EXPIRED, segments_query
 from monitor.storage.rows import RUN_COLUMNS
 from monitor.storage.schema import RUNS, SEGMENTS, SOURCES, SPANS
 
+_SOURCE = (SOURCES.c.service, SOURCES.c.check, SOURCES.c.location)
 
-def _spans_of_service() -> Select[Any]:
-    """(check, location, start, end, outcome) of the spans of a `service` that overlap [`first`, `last`), by source.
+
+def _spans() -> Select[Any]:
+    """(service, check, location, start, end, outcome) of the spans that overlap [`first`, `last`), by source.
 
     Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
     """
-    before = aliased(SPANS)
+    before = SPANS.alias()
     first: BindParameter[int] = bindparam("first")
     last: BindParameter[int] = bindparam("last")
     reaching = (
@@ -28,17 +29,16 @@ def _spans_of_service() -> Select[Any]:
         .scalar_subquery()
     )
     return (
-        select(SOURCES.c.check, SOURCES.c.location, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
+        select(*_SOURCE, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
         .select_from(SOURCES)
         .join(SPANS, SPANS.c.source == SOURCES.c.id)
         .where(
-            SOURCES.c.service == bindparam("service"),
             SOURCES.c.counts == 1,
             SPANS.c.start_us >= func.coalesce(reaching, first),
             SPANS.c.start_us < last,
             SPANS.c.end_us > first,
         )
-        .order_by(SOURCES.c.check, SOURCES.c.location, SPANS.c.start_us)
+        .order_by(*_SOURCE, SPANS.c.start_us)
     )
 
 
@@ -67,6 +67,7 @@ def _expired_of_service() -> Select[Any]:
     )
 
 
-SPANS_OF_SERVICE = _spans_of_service()
+SPANS_OF_ALL = _spans()
+SPANS_OF_SERVICE = SPANS_OF_ALL.where(SOURCES.c.service == bindparam("service"))
 FIRST_FAILURE = _first_failure()
 EXPIRED_OF_SERVICE = _expired_of_service()

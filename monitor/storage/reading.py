@@ -10,7 +10,6 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
-from sqlalchemy.orm import aliased
 
 from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head, open_entry
@@ -34,7 +33,7 @@ from monitor.storage.cold import (
     segments_query,
 )
 from monitor.storage.errors import mapped
-from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_SERVICE
+from monitor.storage.questions import EXPIRED_OF_SERVICE, FIRST_FAILURE, SPANS_OF_ALL, SPANS_OF_SERVICE
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
@@ -60,6 +59,9 @@ _ENTRY = (
     ENTRIES.c.hash,
     ENTRIES.c.data,
 )
+
+# The daemon asks it each second, mostly for nothing: making the statement costs more than running it.
+_WAITING = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
 
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
@@ -473,8 +475,23 @@ class SqlReader:
         if within.end_us <= within.start_us:
             return found
         asked = {"service": service, "first": within.start_us, "last": within.end_us}
-        for check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
+        for _service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
             spans = found.setdefault(SourceKey(service, check, location), [])
+            spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
+        return found
+
+    def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
+        """The same for every service that has any there, in one question."""
+        found: dict[str, dict[SourceKey, list[OutcomeSpan]]] = {}
+        if within.end_us <= within.start_us:
+            return found
+        asked = {"first": within.start_us, "last": within.end_us}
+        source: tuple[str, str, str] | None = None
+        spans: list[OutcomeSpan] = []
+        for service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_ALL, asked):
+            if (service, check, location) != source:
+                source, spans = SourceKey(service, check, location), []
+                found.setdefault(service, {})[source] = spans
             spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
         return found
 
@@ -484,7 +501,7 @@ class SqlReader:
         if held is None or within.end_us <= within.start_us:
             return []
         # Derived spans of a source are disjoint: only the last one that starts before can reach into the span.
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == held, before.c.start_us <= within.start_us
         )
@@ -512,7 +529,7 @@ class SqlReader:
         )
         for *named, start_us in self._tuples(stated):
             newest[SourceKey(*named)] = max(start_us, newest.get(SourceKey(*named), start_us))
-        before = aliased(SPANS)
+        before = SPANS.alias()
         reaching = select(func.max(before.c.start_us)).where(
             before.c.source == SOURCES.c.id, before.c.start_us <= from_us
         )
@@ -559,8 +576,7 @@ class SqlReader:
 
     def outbox_waiting(self) -> dict[str, Waiting]:
         """What waits, by channel: a channel with nothing has no place."""
-        query = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
-        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(query)}
+        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(_WAITING)}
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""

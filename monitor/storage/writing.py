@@ -280,8 +280,7 @@ class _Transaction:
         stated, kept_stated = self._write_stated(unit)
         entries = self._write_facts(unit)
         self._cooling.write(unit, entries)
-        for change in unit.spans:
-            self._change_spans(change)
+        self._change_spans(unit.spans)
         self._many(
             self._statements.upsert_mark,
             _summed((name, orjson.dumps(value), unit.recorded_at_us) for name, value in unit.marks.items()),
@@ -320,14 +319,11 @@ class _Transaction:
         self.lock()
         held = self.source_id(source, disputed=False)
         self._connection.execute(delete(SPANS).where(SPANS.c.source == held))
-        self._write_spans(held, spans)
+        self._write_spans(_span_row(held, span) for span in spans)
 
-    def _write_spans(self, held: int, spans: Sequence[OutcomeSpan]) -> None:
-        """Derived spans of a source, inserted or overwritten by their start."""
-        self._many(
-            self._statements.upsert_span,
-            _summed((held, span.start_us, span.end_us, span.outcome.value) for span in spans),
-        )
+    def _write_spans(self, rows: Iterable[tuple[Any, ...]]) -> None:
+        """Derived spans, inserted or overwritten by their source and start."""
+        self._many(self._statements.upsert_span, _summed(rows))
 
     def _expect(self, head: Head | None) -> None:
         if head is not None and (head.seq, head.hash) != (self._head.seq, self._head.hash):
@@ -506,12 +502,19 @@ class _Transaction:
         )
         return tuple(entries)
 
-    def _change_spans(self, change: SpanChange) -> None:
-        held = self.source_id(change.source, disputed=False)
-        for first in range(0, len(change.deleted), KEYS_PER_QUERY):
-            starts = change.deleted[first : first + KEYS_PER_QUERY]
-            self._connection.execute(delete(SPANS).where(SPANS.c.source == held, SPANS.c.start_us.in_(starts)))
-        self._write_spans(held, change.written)
+    def _change_spans(self, changes: Sequence[SpanChange]) -> None:
+        """Each change in turn. What is only written, as that of most sources is, goes in one batch."""
+        rows: list[tuple[Any, ...]] = []
+        for change in changes:
+            held = self.source_id(change.source, disputed=False)
+            if change.deleted:
+                self._write_spans(rows)
+                rows = []
+            for first in range(0, len(change.deleted), KEYS_PER_QUERY):
+                starts = change.deleted[first : first + KEYS_PER_QUERY]
+                self._connection.execute(delete(SPANS).where(SPANS.c.source == held, SPANS.c.start_us.in_(starts)))
+            rows += [_span_row(held, span) for span in change.written]
+        self._write_spans(rows)
 
     def _save(self) -> None:
         head = self._head
@@ -582,6 +585,10 @@ class SqlMover:
 def _summed(rows: Iterable[tuple[Any, ...]]) -> list[tuple[Any, ...]]:
     """The rows with their check sums behind."""
     return [(*row, checksum(row)) for row in rows]
+
+
+def _span_row(held: int, span: OutcomeSpan) -> tuple[int | str, ...]:
+    return held, span.start_us, span.end_us, span.outcome.value
 
 
 def _columns(entry: Entry) -> tuple[int | str, ...]:

@@ -15,7 +15,7 @@ from monitor.core.run import Run
 from monitor.telemetry import catalogue as names
 from monitor.telemetry.catalogue import Family
 from monitor.telemetry.escaping import label
-from monitor.telemetry.rendering import Labels, Metric, Rows, Tallies
+from monitor.telemetry.rendering import Groups, Labels, Metric, Rows, Tallies
 from monitor.telemetry.snapshot import (
     NOTIFICATION_BOUNDS_US,
     AgreementSample,
@@ -61,11 +61,13 @@ def families(snapshot: Snapshot, *, expose_money: bool, rendering_us: int) -> It
 
 
 def _of_checks(checks: tuple[CheckSample, ...]) -> Iterator[Metric]:
-    yield _gauge(names.CHECK_SUCCESS, ((_at(c), float(c.success)) for c in checks if c.success is not None))
-    yield _counter(names.CHECK_ATTEMPTS_TOTAL, ((_at(c), c.totals.attempts) for c in checks))
-    yield from _check_counters([(_at(c), c.assertions, c.totals) for c in checks])
+    at: list[Labels] = [(check.service, check.check, check.location) for check in checks]
+    each = list(zip(at, checks, strict=True))
+    yield _gauge(names.CHECK_SUCCESS, ((labels, float(c.success)) for labels, c in each if c.success is not None))
+    yield _counter(names.CHECK_ATTEMPTS_TOTAL, ((labels, c.totals.attempts) for labels, c in each))
+    yield from _check_counters([(labels, c.assertions, c.totals) for labels, c in each])
     yield _histogram(names.CHECK_DURATION_SECONDS, _durations(checks))
-    yield from _last_runs(checks)
+    yield from _last_runs(each)
     yield _gauge(names.CHECK_INTERVAL_SECONDS, _once((c.service, c.check, c.interval_us) for c in checks))
     yield _gauge(names.CHECK_TIMEOUT_SECONDS, _once((c.service, c.check, c.timeout_us) for c in checks))
     described = dict.fromkeys((c.service, c.check, c.kind, c.target) for c in checks)
@@ -73,29 +75,25 @@ def _of_checks(checks: tuple[CheckSample, ...]) -> Iterator[Metric]:
 
 
 def _check_counters(counted: list[tuple[Labels, tuple[str, ...], CheckTotals]]) -> Iterator[Metric]:
-    yield _counter(
-        names.CHECK_INCONCLUSIVE_TOTAL,
-        _split((at, names.OWN_REASONS, totals.inconclusive) for at, _, totals in counted),
+    yield _counters(
+        names.CHECK_INCONCLUSIVE_TOTAL, ((at, names.OWN_REASONS, totals.inconclusive) for at, _, totals in counted)
     )
-    yield _counter(
-        names.CHECK_FAILURES_TOTAL,
-        _split((at, names.FAILURE_REASONS, totals.failures) for at, _, totals in counted),
+    yield _counters(
+        names.CHECK_FAILURES_TOTAL, ((at, names.FAILURE_REASONS, totals.failures) for at, _, totals in counted)
     )
-    yield _counter(
-        names.CHECK_SKIPPED_TOTAL,
-        _split((at, names.SKIP_REASONS, totals.skipped) for at, _, totals in counted),
-    )
-    yield _counter(
+    yield _counters(names.CHECK_SKIPPED_TOTAL, ((at, names.SKIP_REASONS, totals.skipped) for at, _, totals in counted))
+    yield _counters(
         names.CHECK_ASSERTION_FAILURES_TOTAL,
-        _split(
-            (at, map(label, assertions), _labelled(totals.assertion_failures)) for at, assertions, totals in counted
+        (
+            (at, tuple(map(label, assertions)), _labelled(totals.assertion_failures))
+            for at, assertions, totals in counted
         ),
     )
 
 
-def _last_runs(checks: tuple[CheckSample, ...]) -> Iterator[Metric]:
+def _last_runs(checks: list[tuple[Labels, CheckSample]]) -> Iterator[Metric]:
     """What the most recent run of each check showed."""
-    ran = [(_at(c), c.last) for c in checks if c.last is not None]
+    ran = [(at, c.last) for at, c in checks if c.last is not None]
     yield _gauge(names.CHECK_LAST_DURATION_SECONDS, ((at, _seconds(last.duration_us)) for at, last in ran))
     yield _gauge(
         names.CHECK_LAST_PHASE_DURATION_SECONDS,
@@ -113,7 +111,7 @@ def _last_runs(checks: tuple[CheckSample, ...]) -> Iterator[Metric]:
     yield _gauge(names.CHECK_HTTP_STATUS_CODE, ((at, float(_final_status(last))) for at, last in ran))
     yield _gauge(
         names.CHECK_TLS_EARLIEST_CERT_NOT_AFTER_TIMESTAMP_SECONDS,
-        ((_at(c), float(c.cert_not_after_s)) for c in checks if c.cert_not_after_s is not None),
+        ((at, float(c.cert_not_after_s)) for at, c in checks if c.cert_not_after_s is not None),
     )
 
 
@@ -123,6 +121,9 @@ def _durations(checks: tuple[CheckSample, ...]) -> Iterator[tuple[Labels, Tally]
         if check.totals.durations is not None:
             by_check.setdefault((check.service, check.check), []).append(check.totals.durations)
     for labels, tallies in by_check.items():
+        if len(tallies) == 1:
+            yield labels, tallies[0]
+            continue
         counts = tuple(sum(column) for column in zip(*(tally.counts for tally in tallies), strict=True))
         yield labels, Tally(tallies[0].bounds_us, counts, sum(tally.sum_us for tally in tallies))
 
@@ -349,10 +350,6 @@ def _of_daemon(daemon: DaemonSample) -> Iterator[Metric]:
     )
 
 
-def _at(check: CheckSample) -> Labels:
-    return (check.service, check.check, check.location)
-
-
 def _final_status(run: Run) -> int:
     """The status of the last response that is not a clean-up's, 0 if there was none."""
     statuses = [step.http_status for step in run.steps if step.http_status is not None and not step.final]
@@ -393,7 +390,8 @@ def _once(rows: Iterable[tuple[str, str, int]]) -> Iterator[tuple[Labels, float]
 
 
 def _seconds(value_us: int | Fraction) -> float:
-    return float(Fraction(value_us) / SECOND_US) if isinstance(value_us, Fraction) else value_us / SECOND_US
+    # By the exact type: a fraction is rare, and asking whether a number is one is dear (its class is abstract).
+    return value_us / SECOND_US if type(value_us) is int else float(Fraction(value_us) / SECOND_US)
 
 
 def _gauge(family: Family, rows: Rows) -> Metric:
@@ -404,6 +402,11 @@ def _gauge(family: Family, rows: Rows) -> Metric:
 def _counter(family: Family, rows: Rows) -> Metric:
     assert family.type == names.COUNTER, family.name
     return Metric(family, rows)
+
+
+def _counters(family: Family, groups: Groups) -> Metric:
+    assert family.type == names.COUNTER, family.name
+    return Metric(family, groups=groups)
 
 
 def _histogram(family: Family, tallies: Tallies) -> Metric:

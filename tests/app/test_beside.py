@@ -66,7 +66,7 @@ async def until_runs(path: Path, more_than: int) -> None:
 
 
 async def test_a_backup_while_it_watches_restores_and_goes_on(tmp_path: Path, target: Target) -> None:
-    path, ledger, kept = configuration(tmp_path, target, checks=3), tmp_path / "ledger.db", tmp_path / "kept.db"
+    path, ledger, kept = configuration(tmp_path, target, checks=20), tmp_path / "ledger.db", tmp_path / "kept.db"
     async with daemon(path) as process:
         await process.event("ready")
         await until_runs(ledger, 2)
@@ -216,7 +216,7 @@ async def test_garbage_at_the_socket_is_refused_and_changes_nothing(tmp_path: Pa
 
 
 async def test_a_thousand_connections_do_not_keep_it_from_watching(tmp_path: Path, target: Target) -> None:
-    path = configuration(tmp_path, target)
+    path = configuration(tmp_path, target, checks=20)
     async with daemon(path) as process:
         await process.event("ready")
         held_open: list[socket.socket] = []

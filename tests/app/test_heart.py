@@ -45,6 +45,9 @@ class Stepped:
     async def wait_until(self, at_us: int) -> None:
         raise AssertionError(at_us)
 
+    def call_at(self, at_us: int, callback: Callable[[], None]) -> Timing:
+        raise AssertionError(at_us, callback)
+
     def call_after(self, delay_us: int, callback: Callable[[], None]) -> Timing:
         timer = Timing(self.us + delay_us, callback)
         self.timers.append(timer)

@@ -43,10 +43,22 @@ print("aiohttp" in sys.modules, [name for name in {UNUSED!r} if name in sys.modu
 async def test_http_checks_on_sqlite_load_no_library_of_other_kinds_stores_and_channels(
     tmp_path: Path, target: Target
 ) -> None:
-    path = configuration(tmp_path, target)
+    path = configuration(tmp_path, target, checks=20)
     words = (sys.executable, "-c", PROGRAM, str(path))
     root = Path(__file__).parents[2]
     process = await asyncio.create_subprocess_exec(*words, cwd=root, stdout=asyncio.subprocess.PIPE)
     said, _ = await process.communicate()
     assert process.returncode == 0
     assert said.decode().splitlines()[-1] == "True []", "behind the lines of the log"
+
+
+async def test_the_verb_of_the_daemon_loads_nothing_for_colours_and_no_mapper_of_objects() -> None:
+    program = (
+        "import sys, monitor.cli.run, monitor.app; print([m for m in ('rich', 'sqlalchemy.orm') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=root, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert said.decode().split() == ["[]"]

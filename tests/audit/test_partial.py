@@ -14,7 +14,7 @@ import pytest
 
 from monitor import audit
 from monitor.core.merkle import Tree, leaf_hash
-from monitor.ledger.partial import export_partial
+from monitor.ledger.interchange.partial import export_partial
 from monitor.sealing.checkpoints import Sealer, place_of
 from tests.ledger.keeping import BOTH, Keeper, two_partners
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from monitor import capacity
-from monitor.runner import Plan
+from monitor.plan import Plan
 from probes import transaction
 from tests.app.conftest import Target, configuration, daemon
 from tests.e2e.conftest import JAGA
@@ -53,7 +53,7 @@ async def test_a_small_plan_measures_nothing_and_a_mad_one_is_warned_of(monkeypa
     assert await capacity.load([plan(HTTP)] * capacity.ENOUGH) is None
     found = await capacity.load([plan(HTTP)] * 1_000_000)
     assert found is not None
-    assert 50 < found.capacity < 100_000
+    assert 0 < found.capacity < found.planned
     assert "1,000,000 steps a second" in (found.warning() or "")
     assert capacity.Load(found.capacity, found.capacity).warning() is None
 
@@ -65,7 +65,7 @@ def answer(command: list[str]) -> subprocess.CompletedProcess[str]:
 async def test_check_and_start_say_it(tmp_path: Path) -> None:
     """10,000 checks a second, each with TLS: far more than any core does."""
     target = Target("https://127.0.0.1:9")
-    path = configuration(tmp_path, target, services=4, checks=2500)
+    path = configuration(tmp_path, target, services=4, checks=2500, interval="1s", timeout="400ms")
     command = [str(JAGA), "check", "--config", str(path)]
     said = await asyncio.to_thread(answer, command)
     assert "90,000 steps a second" in said.stderr

@@ -18,7 +18,7 @@ def answering(answer: bytes, host: str = "127.0.0.1") -> Iterator[tuple[int, lis
     """A server that gives this one answer to one request; its port, and what was asked."""
     asked: list[bytes] = []
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-        listening.settimeout(10)
+        listening.settimeout(60)
 
         def serve() -> None:
             connection, _address = listening.accept()
@@ -29,7 +29,7 @@ def answering(answer: bytes, host: str = "127.0.0.1") -> Iterator[tuple[int, lis
         thread = threading.Thread(target=serve)
         thread.start()
         yield listening.getsockname()[1], asked
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(("listens", "asked_at"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")])  # noqa: S104

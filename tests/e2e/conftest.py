@@ -25,7 +25,7 @@ import pytest
 from monitor.demo.settings import configuration
 
 JAGA = Path(sys.executable).with_name("jaga")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 START_TRIES = 3
 
 
@@ -223,10 +223,19 @@ def shown(pages: str) -> dict[str, Any]:
     return dict(service)
 
 
+def slowed(text: str, *, by: int) -> str:
+    """The demo's configuration with its interval and time-out so many times as long. Its own are short: a machine that
+    stands still for half a second makes a slot late, and one that does so twice a failure.
+    """
+    timing = "interval: 1s\n    timeout: 400ms\n"
+    assert text.count(timing) == 1
+    return text.replace(timing, f"interval: {by}s\n    timeout: {400 * by}ms\n")
+
+
 @pytest.fixture
 def cli(tmp_path: Path, sample: Sample) -> Cli:
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
+    (tmp_path / "config" / "jaga.yaml").write_text(slowed(configuration(sample.url), by=3))
     return Cli(tmp_path)
 
 

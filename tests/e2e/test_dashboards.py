@@ -187,7 +187,6 @@ def prometheus(tmp_path: Path, whole: str) -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
 def test_every_query_returns_data(cli: Cli, sample: Sample, prometheus: str) -> None:
     daemon = daemon_in(cli)
     try:

@@ -16,12 +16,13 @@ from monitor.clock import live_clock
 from monitor.controls import parse_control
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Outcome
-from monitor.runner import Plan, Runner
+from monitor.plan import Plan
+from monitor.runner import Runner
 from probes import transaction
 from probes._net import LiveNetwork
 from tests.faults_network.conftest import Link, shell
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 TARGET, *CONTROLS = "10.203.0.2", "10.203.0.11", "10.203.0.12", "10.203.0.13"
 FAULTS = ("nobody is found", "down", "dropped")

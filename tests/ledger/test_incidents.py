@@ -23,7 +23,7 @@ from monitor.core.terms import Agreements
 from monitor.ledger.command import CloseMonth, Command, Exclude
 from monitor.ledger.evidence import rebuild
 from monitor.ledger.incidents import Counter, IncidentBook
-from monitor.ledger.incidents_command import (
+from monitor.ledger.incidents.command import (
     AcknowledgeIncident,
     AssignIncident,
     ChangePriority,
@@ -39,10 +39,10 @@ from monitor.ledger.incidents_command import (
     SupplyIncident,
     WorkAroundIncident,
 )
-from monitor.ledger.incidents_report import PIECES, is_given
-from monitor.ledger.incidents_view import Desk, board, lines, of_outages, review, timeline
-from monitor.ledger.incoming import ImportRefusedError
+from monitor.ledger.incidents.report import PIECES, is_given
+from monitor.ledger.incidents.view import Desk, board, lines, of_outages, review, timeline
 from monitor.ledger.interchange import export, import_
+from monitor.ledger.interchange.incoming import ImportRefusedError
 from monitor.ledger.verify import verify
 from monitor.ledger.yearly import yearly
 from monitor.storage.opening import open_store

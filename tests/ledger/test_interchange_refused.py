@@ -15,9 +15,9 @@ from hypothesis import strategies as st
 from monitor.core.entry import Head
 from monitor.core.fact import Claim, Maintenance
 from monitor.core.instant import parse_instant
-from monitor.ledger.incoming import MAX_PROBLEMS, ImportRefusedError, Incoming, Known
 from monitor.ledger.interchange import UNFINISHED_IMPORT, import_
-from monitor.ledger.lines import LineError, parse_line
+from monitor.ledger.interchange.incoming import MAX_PROBLEMS, ImportRefusedError, Incoming, Known
+from monitor.ledger.interchange.lines import LineError, parse_line
 from monitor.storage import Unit
 from monitor.storage.sqlite import open_store
 from monitor.storage.writing import SqlStore

@@ -22,9 +22,9 @@ from monitor.core.run import Run, SourceKey
 from monitor.core.segment import read_runs
 from monitor.core.verdict import judge
 from monitor.core.wire import read_place, read_run
-from monitor.ledger.carried import read_row, read_sealed
 from monitor.ledger.evidence import check_lists
-from monitor.ledger.partial import UnknownPartnerError, export_partial
+from monitor.ledger.interchange.carried import read_row, read_sealed
+from monitor.ledger.interchange.partial import UnknownPartnerError, export_partial
 from monitor.ledger.record import read_record
 from tests.ledger.keeping import APRIL, BOTH, CLOSING, Keeper, two_partners
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
 import jsonpath
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from probes import OwnFault, ProbeError
@@ -18,6 +17,7 @@ from probes._answer import Answer, NotJsonError, plain_steps
 from probes._judge import Judge, same
 from probes.template import Expander
 from probes.transaction import SpecError, parse
+from tests.probes.asking import turns
 
 BODY = json.dumps(
     {
@@ -193,26 +193,37 @@ def test_text_is_decoded_as_it_says(kind: bytes, body: bytes, text: str) -> None
     assert Answer(facts(body, kind=kind)).text == text
 
 
+_KINDS = ("", *(f"text/html; charset={name}" for name in ("utf-8", "latin-1", "utf-16", "utf-7", "shift_jis", "nope")))
+
+
+@given(
+    kind=st.sampled_from(_KINDS),
+    text=st.text(st.sampled_from("wel+AOk-\N{SNOWMAN}\\~"), min_size=1, max_size=6),
+    body=st.lists(
+        st.sampled_from([b"well", b"w", b"e", b"l", b"\0", b"\xff", b"\xe2", b"\x81", b"+AO-", b"~"]), max_size=8
+    ),
+    status=st.sampled_from([200, 299, 404]),
+)
+@example(kind=_KINDS[5], text="w", body=[b"\x81", b"w"], status=200)  # one letter, and no w
+@example(kind=_KINDS[3], text="w", body=[b"\0", b"w"], status=200)
+def test_what_is_plainly_met_is_met_when_it_is_looked_at(kind: str, text: str, body: list[bytes], status: int) -> None:
+    came = facts(b"".join(body), status=status, kind=kind.encode())
+    for wish in ("contains", "not_contains"):
+        expect = {"body": {wish: [text]}}
+        wanted = parse({"http": {"get": "http://a.test/"}, "expect": expect}).steps[0].expect
+        failed = asyncio.run(judged(expect, came))
+        if wanted.plainly_met(came):
+            assert not failed
+        elif text.isascii() and (not kind or kind.endswith("utf-8")):
+            assert failed, "most answers need no second look"
+
+
 @pytest.mark.parametrize("size", [26, 100_000])
 async def test_a_pattern_that_never_ends_is_our_own_fault_and_blocks_nobody(size: int) -> None:
     """FAULTS 2.D: `(a+)+$` froze the loop for 3.4 s on 26 characters."""
-    ticks = 0
-    longest_s = 0.0
-
-    async def tick() -> None:
-        nonlocal ticks, longest_s
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            longest_s = max(longest_s, time.monotonic() - before)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    with pytest.raises(OwnFault, match="backtracking"):
+    with turns() as watch, pytest.raises(OwnFault, match="backtracking"):
         await judged({"body": {"matches": r"^(?:a|a|aa)+$"}}, facts(b"a" * size + b"b"))
-    ticking.cancel()
-    assert ticks > 20
-    assert longest_s < 0.25
+    assert watch.longest_s < 0.25
 
 
 async def test_messages_hold_foreign_text_on_one_line_and_bounded() -> None:
@@ -318,9 +329,8 @@ async def test_xml_reads_no_file_and_no_entity_grows(tmp_path: Path) -> None:
     assert "c4n4ry" not in said[0].rpartition("got")[2]
     levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     laughs = f'<!DOCTYPE a [<!ENTITY l0 "ha">{levels}]><a>&l9;</a>'.encode()
-    begun = time.monotonic()
-    await judged({"xpath": {"string-length(/a)": {"max": 1000}}}, facts(laughs, kind=b"text/xml"))
-    assert time.monotonic() - begun < 1
+    (refused,) = await judged({"xpath": {"string-length(/a)": {"min": 0}}}, facts(laughs, kind=b"text/xml"))
+    assert "amplification" in refused
 
 
 @pytest.mark.parametrize(
@@ -347,10 +357,8 @@ def test_what_cannot_be_meant_is_refused_when_it_is_read(expect: dict[str, Any],
 
 
 async def test_a_pattern_of_a_schema_takes_linear_time() -> None:
-    body = json.dumps({"a": "a" * 50_000 + "!"}).encode()
-    begun = time.monotonic()
+    body = json.dumps({"a": "a" * 50_000 + "!"}).encode()  # with backtracking it would never end
     (said,) = await judged({"schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}}, facts(body))
-    assert time.monotonic() - begun < 1
     assert said.startswith("s.schema: schema: at $.a:")
 
 

@@ -8,8 +8,9 @@ from collections.abc import Callable, Coroutine, Iterator
 
 import pytest
 
-from monitor.runner import Plan
+from monitor.plan import Plan
 from monitor.scheduler import MAX_LATE_BURST, TOGETHER_US, Scheduled, Scheduler, phase, staggered
+from monitor.underway import Over
 from probes import transaction
 from tests.simulation.loop import SimulatedClock, VirtualLoop
 from tests.simulation.world import in_step
@@ -38,7 +39,13 @@ class Bench:
         self.begun: list[tuple[str, float, float]] = []
         self.told: list[tuple[str, float]] = []
         self.takes_s: Callable[[Plan], float] = lambda _plan: 0.1
-        self.scheduler = Scheduler(self.clock, execute=self._execute, late=self._late, max_in_flight=max_in_flight)
+        self.execute: Callable[[Plan, int, Callable[[], bool]], Coroutine[None, None, None]] = self._execute
+        self.scheduler = Scheduler(self.clock, begin=self._begin, late=self._late, max_in_flight=max_in_flight)
+
+    def _begin(self, plan: Plan, slot_us: int, begins: Callable[[], bool], over: Over) -> asyncio.Task[None]:
+        run = asyncio.get_running_loop().create_task(self.execute(plan, slot_us, begins))
+        run.add_done_callback(lambda run: over(None if run.cancelled() else run.exception()))
+        return run
 
     async def _execute(self, plan: Plan, slot_us: int, begins: Callable[[], bool]) -> None:
         if not begins():
@@ -299,7 +306,7 @@ def test_after_a_step_of_the_clock_the_schedule_goes_on_at_once(loop: VirtualLoo
         bench.clock.step(delta_s * SECOND)
         assert bench.clock.take_step() is not None
         bench.scheduler.rebase()
-        await asyncio.sleep(10)
+        await asyncio.sleep(9.9)
 
     bench.play(story())
     assert [check for check, _slot, _at in bench.begun] == ["a", "a"]
@@ -314,7 +321,7 @@ def test_stopping_starts_nothing_more_and_lets_runs_finish(loop: VirtualLoop) ->
         await asyncio.sleep(3)
         finished.append(plan.check)
 
-    bench.scheduler._execute = execute
+    bench.execute = execute
 
     async def story() -> None:
         bench.scheduler.replace(in_step([plan("a"), plan("b")]))
@@ -350,7 +357,7 @@ def test_a_run_that_breaks_is_reported_and_disturbs_nobody(loop: VirtualLoop) ->
             raise RuntimeError("a fault of the program")
         await steady(plan, slot_us, begins)
 
-    bench.scheduler._execute = execute
+    bench.execute = execute
 
     async def story() -> None:
         bench.scheduler.replace(in_step([plan("broken"), plan("fine")]))

@@ -31,6 +31,7 @@ ENDS = {Format.TEXT: b"", Format.OPENMETRICS: b"# EOF\n"}
 GAUGE_FAMILY = Family("g", GAUGE, ("zone", "area"), 'A "gauge",\nwith \\ in its help.')
 COUNTER_FAMILY = Family("c_total", COUNTER, ("kind",), "Counted.")
 BARE_FAMILY = Family("bare", GAUGE, (), "Without labels.")
+GROUP_FAMILY = Family("grouped_total", COUNTER, ("zone", "area", "reason"), "Counted by a closed list.")
 HISTOGRAM_FAMILY = Family("h", HISTOGRAM, ("le2", "area"), "Spread.")
 
 texts = st.text(st.one_of(st.characters(exclude_categories=["Cs"]), st.sampled_from('\\"\n{},= ')), max_size=12)
@@ -71,6 +72,7 @@ def test_the_catalogue_is_written_as_prometheus_client_writes_it(format_: Format
     gauges=st.dictionaries(st.tuples(texts, texts), numbers, max_size=5),
     counters=st.dictionaries(st.tuples(texts), numbers, max_size=5),
     histograms=st.dictionaries(st.tuples(texts, texts), tallies, max_size=3),
+    grouped=st.dictionaries(st.tuples(texts, texts), st.dictionaries(texts, numbers, max_size=3), max_size=3),
     bare=numbers,
     later=st.lists(numbers, min_size=5, max_size=5),
 )
@@ -78,13 +80,15 @@ def test_any_values_under_any_labels(
     gauges: dict[Labels, float],
     counters: dict[Labels, float],
     histograms: dict[Labels, Tally],
+    grouped: dict[Labels, dict[str, float]],
     bare: float,
     later: list[float],
 ) -> None:
-    def metrics(gauges: dict[Labels, float]) -> list[Metric]:
+    def metrics(gauges: dict[Labels, float], more: dict[str, float]) -> list[Metric]:
         return [
             Metric(GAUGE_FAMILY, gauges.items()),
             Metric(COUNTER_FAMILY, counters.items()),
+            Metric(GROUP_FAMILY, groups=[(labels, ("dns", "%s"), found | more) for labels, found in grouped.items()]),
             Metric(BARE_FAMILY, [((), bare)]),
             Metric(HISTOGRAM_FAMILY, tallies=histograms.items()),
         ]
@@ -92,11 +96,12 @@ def test_any_values_under_any_labels(
     renderer = Renderer()
     # Then with other values, and one series less.
     changed = dict(list(zip(gauges, later, strict=False))[1:])
-    for of in (gauges, changed, gauges):
+    counted: dict[str, float] = {"dns": later[0], "new": later[1]}
+    for of, more in ((gauges, {}), (changed, counted), (gauges, counted)):
         for format_ in Format:
-            written = renderer.render(metrics(of), format_, and_then=ENDS[format_])
-            assert written == theirs(metrics(of), format_)
-        assert renderer.kept <= len(of) + len(counters) + 1 + len(histograms)
+            written = renderer.render(metrics(of, more), format_, and_then=ENDS[format_])
+            assert written == theirs(metrics(of, more), format_)
+        assert renderer.kept <= len(of) + len(counters) + len(grouped) + 1 + len(histograms)
 
 
 def test_more_lines_than_are_joined_at_a_time() -> None:
@@ -114,7 +119,6 @@ def test_other_buckets_are_other_lines() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("renames", "shown_families"), [(3, None), (100, {"sla_check_success", "sla_check_info"})])
 def test_ten_thousand_checks_that_are_renamed_show_and_keep_what_is_configured(
     renames: int, shown_families: set[str] | None

@@ -16,9 +16,9 @@ from monitor.core.instant import DAY_US, HOUR_US
 from monitor.core.run import Origin, Outcome, Run, RunKey, StatedSpan
 from monitor.ledger.command import CloseMonth
 from monitor.ledger.evidence import ALWAYS, rebuild
-from monitor.ledger.incoming import ImportRefusedError
 from monitor.ledger.interchange import UNFINISHED_IMPORT, export, import_
-from monitor.ledger.move import MoveReport, move
+from monitor.ledger.interchange.incoming import ImportRefusedError
+from monitor.ledger.interchange.move import MoveReport, move
 from monitor.ledger.verify import verify
 from monitor.storage import Reader, Store, StoreError, Unit
 from monitor.storage.opening import open_store

@@ -363,7 +363,33 @@ def test_spans_that_overlap_are_found_and_not_clipped(
     store.rewrite_spans(ORDER, spans((100, 200, Outcome.FAIL)))
     found = [held[n] for n in expected]
     assert store.spans_of(LOGIN, Span(start_us, end_us)) == found
-    assert store.spans("portal", Span(start_us, end_us)) == ({LOGIN: found} if found else {})
+    within = Span(start_us, end_us)
+    assert store.spans("portal", within) == ({LOGIN: found} if found else {})
+    assert store.spans_by_service(within).get("portal", {}) == store.spans("portal", within)
+
+
+def test_the_spans_of_every_service_are_those_of_each(store: Store, reader: Reader) -> None:
+    elsewhere, other = LOGIN._replace(location="sby-1"), LOGIN._replace(service="another")
+    for number, source in enumerate((LOGIN, ORDER, elsewhere, other)):
+        store.rewrite_spans(source, spans((0, 10 + number, Outcome.PASS), (20, 30, Outcome.FAIL)))
+    found = reader.spans_by_service(ALL)
+    assert list(found) == ["another", "portal"]
+    assert found == {service: reader.spans(service, ALL) for service in found}
+    assert [list(of) for of in found.values()] == [list(reader.spans(service, ALL)) for service in found]
+    assert reader.spans_by_service(Span(12, 13)) == {"another": {other: list(spans((0, 13, Outcome.PASS)))}}
+
+
+def test_changes_of_one_unit_are_made_in_their_order(store: Store, reader: Reader) -> None:
+    first, second = spans((0, 10, Outcome.PASS)), spans((20, 30, Outcome.FAIL))
+    changes = [
+        SpanChange(source=LOGIN, written=first),
+        SpanChange(source=ORDER, written=first),
+        SpanChange(source=LOGIN, deleted=(0,), written=second),
+        SpanChange(source=LOGIN, written=spans((20, 40, Outcome.PASS))),
+    ]
+    store.commit(unit(spans=changes))
+    assert reader.spans_of(LOGIN, ALL) == list(spans((20, 40, Outcome.PASS)))
+    assert reader.spans_of(ORDER, ALL) == list(first)
 
 
 def test_rewriting_replaces_all_spans_of_one_source(store: Store, reader: Reader) -> None:

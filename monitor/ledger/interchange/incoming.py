@@ -28,7 +28,7 @@ from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import SegmentError, read_runs
 from monitor.core.terms import TermsError
 from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
-from monitor.ledger.carried import (
+from monitor.ledger.interchange.carried import (
     END,
     FILE,
     MARK,
@@ -39,7 +39,7 @@ from monitor.ledger.carried import (
     read_row,
     read_sealed,
 )
-from monitor.ledger.lines import MAX_LINE_BYTES, LineError, parse_line
+from monitor.ledger.interchange.lines import MAX_LINE_BYTES, LineError, parse_line
 from monitor.storage import Reader, SealedSegment, StoredRun
 
 FORMAT = "jaga-ledger/1"
