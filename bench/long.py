@@ -1,6 +1,6 @@
 """kill -9 of real daemons, hundreds of times: what tests/faults/test_kill.py does in CI, for as long as you like.
 
-    python bench/long.py [--kills 500] [--seed N] [--folder DIR]
+    python -m bench.long [--kills 500] [--seed N] [--folder DIR]
 
 Progress goes to stderr; the last line of stdout is one JSON object. Exit code 1 where the record is not what was
 promised; the seed that is printed makes the same orders again (the moments of death are the machine's own).

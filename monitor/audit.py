@@ -419,9 +419,18 @@ def known_outcome(outcome: str) -> str:
     return outcome
 
 
-def inflated(data: bytes) -> bytes:
+WORDS = (
+    b"own_resolverown_networkstalledlateinconclusiveprotocolscripthttp_statusassertionimportedagent.status.body"
+    b'"dns","tcp","icmp","POST","https://","http://",null,null,[],null,1,["GET",200,null,[],null,0,["resolve","connect",'
+    b'"tls","processing","transfer"]]]],["fail",2,"timeout",null,null,0,"own",0,1,[]],[["pass"],["fail",["pass"]]],["'
+    b'[["check-1","location-1",60,120],[["pass",1,null,null,null,0,"own",0,1,[["'
+)
+"""What texts were deflated against, but for those of the first version."""
+
+
+def inflated(data: bytes, dictionary: bytes = WORDS) -> bytes:
     """Raw DEFLATE, whole; ValueError."""
-    stream = zlib.decompressobj(-15)
+    stream = zlib.decompressobj(-15, dictionary) if dictionary else zlib.decompressobj(-15)
     found = stream.decompress(data, MOST_BYTES)
     if not stream.eof or stream.unused_data or stream.unconsumed_tail:
         raise ValueError("not one whole DEFLATE stream of a size that is allowed")
@@ -433,16 +442,51 @@ def signed_of(zigzag: int) -> int:
     return -(zigzag + 1) // 2 if zigzag & 1 else zigzag // 2
 
 
-class Numbers:
-    """Bytes that are read from the front: numbers, and columns of them."""
+def weight(digit: int) -> int:
+    """0, 1, 2, 3, 4, 6, 8, 12, 16, 24 and so on."""
+    return digit if digit < 3 else 2 ** (digit // 2) if digit % 2 == 0 else 3 * 2 ** ((digit - 3) // 2)  # noqa: PLR2004
 
-    def __init__(self, data: bytes) -> None:
-        self.data, self.at = data, 0
+
+class Histogram(NamedTuple):
+    """How often numbers lie in classes of distances from a middle; `own` where columns have one of their own."""
+
+    base: int
+    own: bool
+    s: int
+    first: int
+    weights: Sequence[int]
+
+    def taken(self, number: int, count: int, middle: int) -> Iterator[int]:
+        """So many numbers out of one; ValueError where something is left."""
+        total = sum(self.weights)
+        for _number in range(count):
+            number, rest = divmod(number, total)
+            place = 0
+            while rest >= self.weights[place]:
+                rest -= self.weights[place]
+                place += 1
+            number = number * self.weights[place] + rest
+            name = self.first + place
+            far = name if name >= 0 else -name - 1
+            more = max(0, (far >> self.s) - 1)
+            high = far if more == 0 else (1 << self.s) + (far & ((1 << self.s) - 1))
+            number, low = number >> more, number & ((1 << more) - 1)
+            distance = high << more | low
+            yield middle + (distance if name >= 0 else -distance - 1)
+        if number:
+            raise ValueError("numbers are left in a block of a histogram")
+
+
+class Numbers:
+    """Bytes that are read from the front: numbers, columns of them, and histograms, by which columns may be written."""
+
+    def __init__(self, data: bytes, histograms: Sequence[Histogram] = ()) -> None:
+        self.data, self.at, self.histograms = data, 0, histograms
 
     def take(self, count: int) -> bytes:
         """So many bytes."""
         found = self.data[self.at : self.at + count]
-        if len(found) != count:
+        if len(found) != count or count < 0:
             raise ValueError(f"{count} bytes should follow, {len(found)} do")
         self.at += count
         return found
@@ -456,20 +500,45 @@ class Numbers:
             if byte < 128:  # noqa: PLR2004 - the high bit says that more follow
                 return found
 
+    def signed(self) -> int:
+        """A signed number."""
+        return signed_of(self.varint())
+
+    def histogram(self) -> Histogram:
+        """A histogram; ValueError where it has a class that numbers of 64 bits are not of, or counts nothing."""
+        base, form, first, classes = self.signed(), self.varint(), self.signed(), self.varint()
+        digits = self.take((classes + 1) // 2).hex()[:classes]
+        found = Histogram(base, form % 2 == 1, form // 2, first, [weight(int(digit, 16)) for digit in digits])
+        if form > 7 or not any(found.weights) or not -600 < first <= first + classes < 600:  # noqa: PLR2004 - 64 octaves
+            raise ValueError("no histogram")
+        return found
+
     def column(self, count: int) -> list[int]:
-        """A column of so many numbers: 0 all the same, 1 Rice-coded, 2 pairs of a number and how often it stands."""
+        """A column of so many numbers: 0 all the same, 1 Rice-coded, 2 pairs of a number and how often it stands, above
+        it by the histogram with that number less 3.
+        """
         kind = self.take(1)[0] if count else 0
         if kind > 2:  # noqa: PLR2004 - as above
-            raise ValueError(f"a column of the unknown kind {kind}")
+            if kind - 3 >= len(self.histograms):
+                raise ValueError(f"a column of the unknown kind {kind}")
+            return self._counted(count, self.histograms[kind - 3])
         found: list[int] = []
         while len(found) < count:
-            number = signed_of(self.varint())
+            number = self.signed()
             if kind == 1:
                 return self._rice(count, number)
             times = self.varint() if kind else count
             if not 1 <= times <= count - len(found):
                 raise ValueError(f"a column of {count} numbers holds more")
             found += [number] * times
+        return found
+
+    def _counted(self, count: int, histogram: Histogram) -> list[int]:
+        middle = histogram.base + (self.signed() if histogram.own else 0)
+        found: list[int] = []
+        while len(found) < count:
+            number = int.from_bytes(self.take(self.varint()))
+            found += histogram.taken(number, min(128, count - len(found)), middle)
         return found
 
     def _rice(self, count: int, middle: int) -> list[int]:
@@ -488,32 +557,67 @@ class Numbers:
         return found
 
 
-def runs_of_body(body: bytes, hour: int) -> list[Run]:
+def runs_of_body(body: bytes, hour: int, head: bytes = b"") -> list[Run]:
     """The runs of a body. Of their columns those are read that move a figure; steps and phases lie behind them."""
     rest = Numbers(body)
-    if rest.take(1) != b"\1":
+    version = rest.take(1)[0]
+    if version not in {1, 2}:
         raise ValueError("a body of an unknown version")
-    sources, shapes = read_json(inflated(rest.take(rest.varint())))
+    sources, shapes = read_json(inflated(rest.take(rest.varint()), WORDS if version == 2 else b""))  # noqa: PLR2004
+    front, histograms = Front(version, hour, shapes), []
+    if version == 2:  # noqa: PLR2004 - as above
+        if isinstance(sources, int):
+            named = [[check, location] for check, location, _said in texts_of(head)[0]]
+            if len(named) != sources:
+                raise ValueError(f"{sources} sources, and its head has {len(named)}")
+            sources = named
+        histograms = [rest.histogram() for _number in range(rest.varint())]
+        front = front._replace(lowest=rest.varint(), step=rest.varint())
+        numbers = zip(rest.column(len(sources)), rest.column(len(sources)), strict=True)
+        sources = [[*source, *of] for source, of in zip(sources, numbers, strict=True)]
     found: list[Run] = []
     for check, location, count, size in sources:
         if not 0 < count <= MOST_RUNS:
             raise ValueError(f"{check} at {location}: {count} runs")
-        found += _runs_of_source(Numbers(rest.take(size)), count, shapes, Run(check, location, hour, 0, ""))
+        found += _runs_of_source(Numbers(rest.take(size), histograms), count, front, (check, location))
     if rest.at != len(body):
         raise ValueError(f"{len(body) - rest.at} bytes behind the last source")
     return found
 
 
-def _runs_of_source(data: Numbers, count: int, shapes: Sequence[list[Any]], first: Run) -> Iterator[Run]:
-    """The runs of a source from its columns; `first` gives the source, and the hour as its start."""
-    shaped = [shapes[number] for number in data.column(count)]
-    slots = accumulate(data.column(sum(shape[8] for shape in shaped)), initial=first.start)
-    next(slots)
-    stamps, _durations, arrivals = data.column(count), data.column(count), accumulate(data.column(count))
-    stamp = first.start
+class Front(NamedTuple):
+    """What all sources of a body share."""
+
+    version: int
+    hour: int
+    shapes: Sequence[list[Any]]
+    lowest: int = 0
+    step: int = 1
+
+
+def _runs_of_source(data: Numbers, count: int, front: Front, source: tuple[str, str]) -> Iterator[Run]:
+    """The runs of a source from its columns."""
+    first, shapes = front.version == 1, front.shapes
+    shaped = [shapes[number] for number in (data.column(count) if first or len(shapes) > 1 else [0] * count)]
+    slotted = sum(shape[8] for shape in shaped)
+    if first or not slotted:
+        slots = accumulate(data.column(slotted))
+    else:
+        slots = accumulate([data.signed(), *data.column(slotted - 1)])
+    stamps, durations = data.column(count), data.column(count)
+    if first:
+        arrivals = accumulate(data.column(count))
+    else:
+        begin, k, places = front.lowest + data.signed(), data.signed(), [0] * count
+        ends = [stamp + duration for stamp, duration in zip(stamps, durations, strict=True)]
+        for place, number in enumerate(sorted(range(count), key=lambda number: (ends[number], number))):
+            places[number] = place
+        moved = [k * (p - q) // count for p, q in zip(places[1:], places, strict=False)]
+        arrivals = accumulate([begin, *(a + b for a, b in zip(moved, data.column(count - 1), strict=True))])
+    stamp = front.hour
     for shape, difference, arrival in zip(shaped, stamps, arrivals, strict=True):
-        stamp = (next(slots) if shape[8] else stamp) + difference
-        yield Run(first.check, first.location, stamp, arrival, known_outcome(shape[0]), bool(shape[7]))
+        stamp = (front.hour + next(slots) * front.step if shape[8] else stamp) + difference
+        yield Run(*source, stamp, arrival, known_outcome(shape[0]), bool(shape[7]))
 
 
 def sealed_runs(segments: Iterable[Segment]) -> Iterator[Run]:
@@ -521,7 +625,7 @@ def sealed_runs(segments: Iterable[Segment]) -> Iterator[Run]:
     for segment in segments:
         if segment.body is not None:
             try:
-                found = runs_of_body(segment.body, segment.hour)
+                found = runs_of_body(segment.body, segment.hour, segment.head)
             except MALFORMED as error:
                 raise CannotAuditError(f"{segment}: its body cannot be read: {error!r}") from None
             if len(found) != segment.runs:
@@ -914,16 +1018,33 @@ def read_evidence(ledger: Ledger, service: str, arrived: int | None, span: Span)
     return told
 
 
+def texts_of(head: bytes) -> tuple[list[Any], Numbers | None]:
+    """The texts of a head, and its numbers; in the first version they stand in the texts."""
+    if not head.startswith(b"\7"):
+        return read_json(inflated(head, b"")), None
+    rest = Numbers(head[1:])
+    return read_json(inflated(rest.take(rest.varint()))), rest
+
+
 def pieces_of(segment: Segment) -> list[tuple[str, str, Item]]:
     """What the runs of an hour said, by the decisions known when it was sealed: each holds for its length, but
     `inconclusive` only ends what was before. CannotAuditError.
     """
     found = []
     try:
-        for check, location, told in read_json(inflated(segment.head)):
-            for outcome, offset, *rest in told:
-                at, none = segment.hour + offset, known_outcome(outcome) == "inconclusive"
-                found.append((check, location, Item(at, at if none else at + rest[0], None if none else outcome)))
+        texts, numbers = texts_of(segment.head)
+        for check, location, told in texts:
+            end = segment.hour
+            for outcome, *rest in told:
+                if numbers is None:
+                    at, length = segment.hour + rest[0], rest[1]
+                else:
+                    at = end + numbers.signed() * SECOND + numbers.signed()
+                    length = numbers.signed() * SECOND + numbers.signed()
+                end, none = at + length, known_outcome(outcome) == "inconclusive"
+                found.append((check, location, Item(at, at if none else end, None if none else outcome)))
+        if numbers is not None and numbers.at != len(numbers.data):
+            raise ValueError("bytes behind its last piece")
     except MALFORMED as error:
         raise CannotAuditError(f"{segment}: its head cannot be read: {error!r}") from None
     return found
@@ -1131,8 +1252,11 @@ def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
 USUAL_CREDITS = [{"below": f"{below}%", "credit": f"{credit}%"} for below, credit in ((95, 10), (90, 25), (85, 50))]
 USUAL_TERMS: Json = {"timezone": "Asia/Jakarta", "guarantee": "95%", "objective": None, "credits": USUAL_CREDITS}
 USUAL_TERMS |= {"maintenance_notice": "48h", "claim_within": "30d", "grace": "3d"}
-# Currencies without a smaller unit (ISO 4217), and the rupiah, which the contract counts in whole ones [2.6].
-WHOLE_UNITS = frozenset({"CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
+# Currencies that are not divided into hundredths (ISO 4217), and the rupiah, which the contract counts in whole ones
+# [2.6]: how many places an amount has.
+PLACES = {"IQD": 3, "BHD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3}
+PLACES |= {"IDR": 0, "JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "PYG": 0, "UGX": 0, "XAF": 0, "XOF": 0, "XPF": 0}
+PLACES |= {"BIF": 0, "DJF": 0, "GNF": 0, "KMF": 0, "RWF": 0, "VUV": 0}
 
 
 class Agreement(NamedTuple):
@@ -1155,7 +1279,7 @@ class Agreement(NamedTuple):
     def credit(self, availability: Fraction) -> Decimal:
         """The tier's share of the fee, half-up to the currency's unit."""
         exact = self.tier(availability) * Fraction(self.fee)
-        unit = Decimal(1) if self.currency in WHOLE_UNITS else Decimal("0.01")
+        unit = Decimal(1).scaleb(-PLACES.get(self.currency, 2))
         # A fee has a finite number of digits and a tier is a percentage, so the product has a finite number as well.
         return (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(unit, ROUND_HALF_UP)
 

@@ -16,11 +16,13 @@ from probes import _certificate as certificate
 from probes._answer import Answer, NotJsonError, search
 from probes._json_schema import JsonSchema
 from probes._markup import NotMarkupError, compile_css, compile_xpath
+from probes._poller import give_way
 from probes.expect import SUCCESS, Body, Certificate, Expect, Matcher, Ranges, Records, given
 from probes.template import Expander
 
 MAX_SHOWN = 200
 _MAX_SCRUBBED = 4096
+_AT_A_TIME = 4096  # values compared in one turn of the loop
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +190,9 @@ class Judge:
             return f"expected nothing there, got {self._json_text(values[0])}" if values else None
         if not values:
             return "expected it to exist, it does not"
-        for value in values:
+        for number, value in enumerate(values, 1):
+            if number % _AT_A_TIME == 0:
+                await give_way()
             problem = await self._unmet_by(wish, value)
             if problem:
                 return problem

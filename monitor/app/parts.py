@@ -442,6 +442,7 @@ class Parts(ABC):
             now_us=self.clock.now_us,
             not_well=self.not_ready,
             quiet=self._quiet,
+            links=self.options.manners.links,
         )
 
     def _notifications(self) -> NotificationsSample:

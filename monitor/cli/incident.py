@@ -17,7 +17,7 @@ from monitor.cli.place import place_options
 from monitor.cli.reading import attachments_folder, personal_files, reading
 from monitor.core.incident_fact import REQUESTED_LEVELS, Attachment, EscalationReason
 from monitor.core.priority import ClockName, Priority
-from monitor.ledger.incidents_command import (
+from monitor.ledger.incidents.command import (
     AcknowledgeIncident,
     AssignIncident,
     ChangePriority,
@@ -33,7 +33,7 @@ from monitor.ledger.incidents_command import (
     SupplyIncident,
     WorkAroundIncident,
 )
-from monitor.ledger.incidents_report import PIECES
+from monitor.ledger.incidents.report import PIECES
 from monitor.telemetry.escaping import escape
 
 _F = TypeVar("_F", bound=Callable[..., object])
@@ -289,7 +289,7 @@ def call(asked: Asked, incident: str, note: str) -> None:
 @place_options
 def list_(all_: bool, json_: bool) -> None:  # noqa: FBT001 - click hands options over by name
     """The board: the incident whose time runs out first on top."""
-    from monitor.ledger.incidents_view import Desk, board
+    from monitor.ledger.incidents.view import Desk, board
 
     with reading() as months:
         found = board(Desk.of(months.record, months.basis, months.now_us), closed=all_)
@@ -309,7 +309,7 @@ def list_(all_: bool, json_: bool) -> None:  # noqa: FBT001 - click hands option
 @place_options
 def show_(incident: str, json_: bool) -> None:  # noqa: FBT001 - as above
     """One incident: its clocks, and everything that happened in the order of its record."""
-    from monitor.ledger.incidents_view import Desk, lines, timeline
+    from monitor.ledger.incidents.view import Desk, lines, timeline
 
     with reading() as months:
         found = timeline(Desk.of(months.record, months.basis, months.now_us), incident, personal_files())

@@ -175,7 +175,7 @@ def export(file: Path, partner: str | None, everything: bool) -> None:  # noqa: 
 
 def _export(out: BinaryIO, partner: str | None, *, everything: bool) -> str:
     from monitor.ledger.interchange import export as write
-    from monitor.ledger.partial import UnknownPartnerError, export_partial
+    from monitor.ledger.interchange.partial import UnknownPartnerError, export_partial
 
     with open_reader() as reader, progress("exporting") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
@@ -217,7 +217,7 @@ def import_(file: Path, move_: bool, json_: bool) -> None:  # noqa: FBT001 - cli
 def _move(source: BinaryIO, *, json_: bool) -> None:
     from monitor.clock import wall_us
     from monitor.ledger.evidence import rebuild
-    from monitor.ledger.move import move
+    from monitor.ledger.interchange.move import move
     from monitor.sealing.keys import checks
 
     with open_store() as store, progress("moving") as watch:

@@ -1,7 +1,8 @@
-"""Columns of whole numbers as bytes and back: each in the shortest of three forms (docs/interchange.md, "Segments").
+"""Columns of whole numbers as bytes and back: each in the shortest of its forms (docs/interchange.md, "Segments").
 
-Stamps and durations are noise around something that hardly changes, so each column says what it varies around, and the
-rest is Rice-coded: https://en.wikipedia.org/wiki/Golomb_coding. Numbers that repeat are counted instead.
+Stamps and durations are noise around something that hardly changes, so each column says what it varies around. The rest
+is written by a histogram that several columns share, or is Rice-coded: https://en.wikipedia.org/wiki/Golomb_coding.
+Numbers that repeat are counted instead.
 """
 
 from __future__ import annotations
@@ -9,7 +10,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import groupby
 
-_ALIKE, _RICE, _REPEATED = 0, 1, 2
+from monitor.core.histogram import Histogram, HistogramError
+
+_ALIKE, _RICE, _REPEATED, _BY_HISTOGRAM = 0, 1, 2, 3
+MOST_HISTOGRAMS = 256 - _BY_HISTOGRAM
+# So many numbers of a histogram make one: long enough for its ends to cost little, short enough to be divided quickly.
+_BLOCK = 128
 # A quotient this long is not written in ones: the number follows whole.
 _ESCAPE = 16
 _WHOLE_BITS = 64
@@ -53,8 +59,36 @@ def write_column(values: Sequence[int]) -> bytes:
     return bytes([_RICE]) + rice
 
 
+def middle_of(values: Sequence[int]) -> int:
+    """What a column varies around: its median, the upper one of two."""
+    return sorted(values)[len(values) // 2]
+
+
+def write_by(histogram: Histogram, number: int, values: Sequence[int]) -> bytes | None:
+    """The column by the histogram of a number; None where it is too narrow for it."""
+    middle = middle_of(values) if histogram.own else histogram.base
+    written = [bytes([_BY_HISTOGRAM + number])]
+    if histogram.own:
+        written.append(varint(zigzag(middle - histogram.base)))
+    for at in range(0, len(values), _BLOCK):
+        packed = histogram.pack([value - middle for value in values[at : at + _BLOCK]])
+        if packed is None:
+            return None
+        size = (packed.bit_length() + 7) // 8
+        written += (varint(size), packed.to_bytes(size, "big"))
+    return b"".join(written)
+
+
+def write_histogram(histogram: Histogram) -> bytes:
+    """A histogram, for the columns that name it."""
+    form = histogram.parts * 2 + histogram.own
+    numbers = (zigzag(histogram.base), form, zigzag(histogram.first), len(histogram.sizes))
+    digits = "".join([f"{size:x}" for size in histogram.sizes])
+    return b"".join([varint(number) for number in numbers]) + bytes.fromhex(digits + "0" * (len(digits) % 2))
+
+
 def _write_rice(values: Sequence[int]) -> bytes:
-    middle = sorted(values)[len(values) // 2]
+    middle = middle_of(values)
     rest = [zigzag(value - middle) for value in values]
     bits = _best_bits(rest)
     written = "".join([_rice(value, bits) for value in rest])
@@ -108,13 +142,24 @@ class ColumnReader:
 
     def bytes(self, length: int) -> bytes:
         """The next bytes as they are."""
-        if length > self.rest:
+        if not 0 <= length <= self.rest:
             raise ColumnError("the bytes end early")
         self._at += length
         return self._data[self._at - length : self._at]
 
-    def column(self, length: int) -> list[int]:
-        """The next column, of so many numbers."""
+    def histogram(self) -> Histogram:
+        """The next histogram."""
+        base, form, first, classes = unzigzag(self.varint()), self.varint(), unzigzag(self.varint()), self.varint()
+        digits = self.bytes((classes + 1) // 2).hex()
+        if digits[classes:].strip("0"):
+            raise ColumnError("a histogram has half a byte too much")
+        try:
+            return Histogram(base, bool(form & 1), form >> 1, first, tuple([int(one, 16) for one in digits[:classes]]))
+        except HistogramError as error:
+            raise ColumnError(str(error)) from None
+
+    def column(self, length: int, histograms: Sequence[Histogram] = ()) -> list[int]:
+        """The next column, of so many numbers, some written by one of these histograms."""
         if not length:
             return []
         form = self._byte()
@@ -124,6 +169,8 @@ class ColumnReader:
             return self._repeated(length)
         if form == _RICE:
             return self._rice(length)
+        if form - _BY_HISTOGRAM < len(histograms):
+            return self._by_histogram(length, histograms[form - _BY_HISTOGRAM])
         msg = f"{form} is no form of a column"
         raise ColumnError(msg)
 
@@ -138,6 +185,17 @@ class ColumnReader:
                 raise ColumnError("a column repeats a number too often")
             values += [value] * times
         return values
+
+    def _by_histogram(self, length: int, histogram: Histogram) -> list[int]:
+        middle = histogram.base + (unzigzag(self.varint()) if histogram.own else 0)
+        values: list[int] = []
+        for at in range(0, length, _BLOCK):
+            packed = int.from_bytes(self.bytes(self.varint()), "big")
+            try:
+                values += histogram.unpack(packed, min(_BLOCK, length - at))
+            except HistogramError as error:
+                raise ColumnError(str(error)) from None
+        return [middle + value for value in values]
 
     def _rice(self, length: int) -> list[int]:
         middle, bits = unzigzag(self.varint()), self._byte()

@@ -321,10 +321,7 @@ class Desk:
         about: str,
         services: Iterable[str],
     ) -> None:
-        if partner is None:
-            service, incident = fields.get("service"), fields.get("incident")
-            fields = {**fields, "links": self.manners.links.of(kind, service=service, incident=incident)}
-        else:
+        if partner is not None:
             fields = {"partner_name": self.counter.agreements.partner_name(partner), **fields}
         self.journal.tell(kind, name, fields, about=about, services=services, partner=partner, at_us=self.at_us)
 

@@ -8,20 +8,10 @@ from dataclasses import dataclass, field
 from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US
 from monitor.core.priority import Priority
 from monitor.messages import FOR_OPERATORS, FOR_PARTNERS, Kind, Severity, severity_of
+from monitor.messages.links import Links
 
 OPERATORS = "operators"
 EVERY_PARTNER = "all"
-RUNBOOK = "{runbook}"
-RUNBOOKS: Mapping[Kind, str] = {
-    Kind.DOWN: "SlaServiceDown",
-    Kind.REMINDER: "SlaServiceDown",
-    Kind.UNSTABLE: "SlaServiceDown",
-    Kind.DEGRADED: "SlaServiceDegraded",
-    Kind.BLIND: "SlaServiceUnknown",
-    Kind.CREDIT_DUE: "SlaCreditOwed",
-    Kind.CLAIM_DEADLINE: "SlaClaimDeadlineNear",
-}
-"""What to do about a kind of message: a page of docs/runbooks, named after the alert of the same trouble."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,35 +42,8 @@ class Route:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Links:
-    """Where those who run the services read on: `page` is the daemon's address as they reach it, without a slash at
-    its end; `runbooks` the address of a runbook, in which `{runbook}` stands for its name.
-    """
-
-    page: str | None = None
-    runbooks: str | None = None
-
-    def of(self, kind: Kind, *, service: str | None, incident: str | None) -> list[str]:
-        """The links of a message: its incident or else its service on the page, and the runbook of its kind."""
-        found = (self.at(service=service, incident=incident), self.runbook(kind))
-        return [link for link in found if link is not None]
-
-    def at(self, *, service: str | None, incident: str | None) -> str | None:
-        """An incident on the page, or else a service, or else the page."""
-        if self.page is None:
-            return None
-        place = f"incident-{incident}" if incident else f"service-{service}" if service else None
-        return f"{self.page}/" if place is None else f"{self.page}/#{place}"
-
-    def runbook(self, kind: Kind) -> str | None:
-        """What to do about a kind of message."""
-        name = RUNBOOKS.get(kind)
-        return None if self.runbooks is None or name is None else self.runbooks.replace(RUNBOOK, name)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Manners:
-    """When messages are sent, and what they link to."""
+    """When messages are sent, and what alerts link to."""
 
     recover_after_us: int = 60 * SECOND_US
     remind_us: Mapping[Priority, int] = field(

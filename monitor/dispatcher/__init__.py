@@ -251,13 +251,16 @@ def _message(batch: Batch, manner: Manner) -> Message:
     """The one message of a batch: its only row, or a digest of its rows."""
     first = batch.rows[0]
     if len(batch.rows) == 1:
-        key, kind, payload = first.key, first.kind, first.payload
+        key, kind, payload = first.key, first.kind, manner.links.added(first.kind, first.payload)
     else:
         key = "digest/" + hashlib.sha256("\n".join(batch.keys).encode()).hexdigest()[:24]
         kind = Kind.DIGEST.value
         payload = {
             "count": len(batch.rows),
-            "messages": [{"key": row.key, "kind": row.kind, "payload": dict(row.payload)} for row in batch.rows],
+            "messages": [
+                {"key": row.key, "kind": row.kind, "payload": dict(manner.links.added(row.kind, row.payload))}
+                for row in batch.rows
+            ],
         }
     words = compose(key, kind, payload, manner.lang)
     return Message(

@@ -8,11 +8,12 @@ rate, and what is told of one outage, incident or window keeps its order: a mess
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from monitor.core.instant import MINUTE_US, SECOND_US
 from monitor.locale import Lang
 from monitor.messages import OPERATIONAL, Kind
+from monitor.messages.links import Links
 from monitor.storage import OutboxRow
 
 MAX_GROUP = 100
@@ -21,13 +22,14 @@ MAX_GROUP = 100
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Manner:
-    """How messages go over a channel: in which language, at most how many a minute, and grouped over how long (0: each
-    by itself).
+    """How messages go over a channel: in which language, at most how many a minute, grouped over how long (0: each by
+    itself), and where those who run the services read on.
     """
 
     lang: Lang = Lang.EN
     per_minute: int = 30
     group_us: int = 30 * SECOND_US
+    links: Links = field(default_factory=Links)
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from monitor.core.fact import ExclusionReason, Ruling
-from monitor.ledger.incidents_command import INCIDENT_COMMANDS, IncidentCommand
+from monitor.ledger.incidents.command import INCIDENT_COMMANDS, IncidentCommand
 
 
 class CommandError(ValueError):

@@ -10,13 +10,14 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
+from monitor.core.body import Arrived
 from monitor.core.check import CheckList
 from monitor.core.evidence import pieces
 from monitor.core.exclusion import Book
 from monitor.core.fact import Sealed
 from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US
 from monitor.core.run import SourceKey
-from monitor.core.segment import Arrived, Piece, SegmentKey, hour_of, root_of, write_segment
+from monitor.core.segment import Piece, SegmentKey, hour_of, root_of, write_segment
 from monitor.core.span import Span
 from monitor.ledger.evidence import check_lists
 from monitor.storage import Reader, SealedSegment, Unit

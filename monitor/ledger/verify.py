@@ -92,11 +92,13 @@ def verify(
     deep: bool = True,
     personal: PersonalFiles | None = None,
     progress: Progress | None = None,
+    pause: Callable[[], None] | None = None,
 ) -> VerifyReport:
     """Walk all entries of one committed state of a ledger, and with `deep` everything else that it holds.
 
     Without `checks` signatures are not looked at, for who has no cryptography at hand; without `personal` the data
-    beside the chain is not, for who has no right to it: the chain stands without both.
+    beside the chain is not, for who has no right to it: the chain stands without both. `pause` is called at least
+    several times a second: what it raises ends the walk.
     """
     acknowledged = reader.acknowledged()
     kept = outside or Outside()
@@ -107,13 +109,16 @@ def verify(
             head = frozen.head()
             for columns, data in frozen.raw_entries():
                 walk.take(columns, data)
-                if progress is not None and walk.entries % PROGRESS_EVERY == 0:
-                    progress(walk.entries, head.seq)
+                if walk.entries % PROGRESS_EVERY == 0:
+                    if pause is not None:
+                        pause()
+                    if progress is not None:
+                        progress(walk.entries, head.seq)
             walk.end(head, frozen.first_own_entry())
             if acknowledged is not None:
                 walk.store(acknowledged.contradicted_by(frozen))
             if deep:
-                walk.store(frozen.damage())
+                walk.store(frozen.damage(pause))
             if personal is not None:
                 walk.personal(personal)
     except StoreDamagedError as error:

@@ -15,7 +15,7 @@ from monitor.core.calendar import Month
 from monitor.core.instant import format_seconds
 from monitor.core.span import Span
 from monitor.core.terms import percent_text
-from monitor.ledger.incidents_view import review
+from monitor.ledger.incidents.view import review
 from monitor.ledger.month import Months, Statement
 
 SCHEMA = "jaga-yearly/1"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -88,6 +89,10 @@ class Rounds:
         return self.sealer.checkpoint(store, self.clock.now_us()) or (None, None)
 
 
+class GivenUpError(Exception):
+    """Nobody waits for the walk any more."""
+
+
 @dataclass(slots=True, kw_only=True)
 class Verification:
     """Verifies the record and says when it does not hold. `holds` is None until the first walk is over."""
@@ -99,6 +104,7 @@ class Verification:
     damaged: Callable[[str], None]
     holds: bool | None = None
     at_us: int | None = None
+    _given_up: threading.Event = field(default_factory=threading.Event)
 
     async def at_start(self) -> None:
         """Look before anything is written: at all of a small ledger, at what can be seen at once of a large one."""
@@ -118,8 +124,12 @@ class Verification:
             await self.once()
 
     async def once(self) -> bool:
-        """Walk the whole record; whether it holds."""
-        report: VerifyReport = await self.read(self._walk)
+        """Walk the whole record; whether it holds. Who is cancelled leaves no walk behind: a stop would wait for it."""
+        try:
+            report: VerifyReport = await self.read(self._walk)
+        except asyncio.CancelledError:
+            self._given_up.set()
+            raise
         self.at_us, self.holds = self.clock.now_us(), report.holds
         if report.holds:
             _log.info("record verified", entries=report.entries, covered=report.covered, remarks=list(report.remarks))
@@ -134,7 +144,11 @@ class Verification:
         self.damaged(f"the record does not verify: {why}")
 
     def _walk(self) -> VerifyReport:
-        return verify(self.reader, checks=checks, outside=self._outside())
+        return verify(self.reader, checks=checks, outside=self._outside(), pause=self._pause)
+
+    def _pause(self) -> None:
+        if self._given_up.is_set():
+            raise GivenUpError
 
     def _outside(self) -> Outside:
         kept = self.sealer.kept()

@@ -6,15 +6,16 @@ the owner. `commit` is ONE transaction: either all of a unit is durable when it 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head
 from monitor.core.fact import Fact
 from monitor.core.run import Origin, OutcomeSpan, Run, RunKey, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, Segment
+from monitor.core.segment import Piece, Segment
 from monitor.core.span import Span
 
 
@@ -35,6 +36,12 @@ class StoreOwnedError(StoreError):
     def __init__(self, operation: str, target: str, owner: str) -> None:
         super().__init__(operation, target, f"owned by {owner}", "stop it, or speak to it through its control socket")
         self.owner = owner
+
+
+class StoreMisusedError(StoreError):
+    """What was asked of a store cannot be, however often it is tried: an address of none, a move into one that is not
+    empty. Exit code 2.
+    """
 
 
 class StoreDamagedError(StoreError):
@@ -326,9 +333,10 @@ class Reader(Protocol):
     def acknowledged(self) -> Acknowledged | None:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
 
-    def damage(self) -> Iterator[str]:
+    def damage(self, pause: Callable[[], None] | None = None) -> Iterator[str]:
         """What the store finds wrong with what it holds, in words: pages and indexes, and rows that disagree with their
-        check sums. It reads everything.
+        check sums. It reads everything. `pause` is called often, also while an engine looks by itself: what it raises
+        ends the search.
         """
 
     def close(self) -> None:
@@ -377,7 +385,7 @@ class Store(Reader, Protocol):
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
 
     def moving(self, now_us: int) -> AbstractContextManager[Mover]:
-        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+        """A block in which an empty store is filled, all of it or nothing; StoreMisusedError where it is not empty."""
 
     def permit_writes(self) -> None:
         """Write again, whatever was found: for the one entry that says so."""

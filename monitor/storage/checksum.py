@@ -8,7 +8,7 @@ These sums guard all rows against what is no person: a flipped bit on a disk tha
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from sqlalchemy import Column, Connection, Table, select
@@ -35,8 +35,8 @@ def covered(table: Table) -> list[Column[Any]]:
     return [column for column in table.columns if column.name not in left_out]
 
 
-def wrong_rows(connection: Connection) -> Iterator[str]:
-    """Every row that disagrees with its sum, in words."""
+def wrong_rows(connection: Connection, pause: Callable[[], None]) -> Iterator[str]:
+    """Every row that disagrees with its sum, in words; `pause` is called every thousand rows."""
     for table in TABLES:
         summed = covered(table)
         key = [column.name for column in table.primary_key.columns]
@@ -44,8 +44,10 @@ def wrong_rows(connection: Connection) -> Iterator[str]:
         if table is ENTRIES:
             # What stands beside an own entry's bytes stands in them too; the walk over the chain compares it.
             query = query.where(ENTRIES.c.origin == Origin.IMPORTED.value)
-        for *values, held in connection.execute(query.execution_options(yield_per=PAGE_ROWS)):
-            if checksum(values) != held:
-                named = dict(zip([column.name for column in summed], values, strict=True))
-                place = ", ".join(f"{name} {named[name]!r}" for name in key)
-                yield f"{table.name}: the row at {place} disagrees with its check sum"
+        for page in connection.execute(query.execution_options(yield_per=PAGE_ROWS)).partitions():
+            pause()
+            for *values, held in page:
+                if checksum(values) != held:
+                    named = dict(zip([column.name for column in summed], values, strict=True))
+                    place = ", ".join(f"{name} {named[name]!r}" for name in key)
+                    yield f"{table.name}: the row at {place} disagrees with its check sum"

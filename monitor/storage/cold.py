@@ -8,10 +8,11 @@ from typing import Any
 
 from sqlalchemy import LargeBinary, Row, Select, func, select
 
+from monitor.core.body import Arrived
 from monitor.core.chain import digest
 from monitor.core.instant import HOUR_US
 from monitor.core.run import SourceKey
-from monitor.core.segment import Arrived, Segment, SegmentError, SegmentKey, hour_of, read_runs
+from monitor.core.segment import Segment, SegmentError, SegmentKey, hour_of, read_runs
 from monitor.core.span import Span
 from monitor.storage import SealedSegment, StoreError
 from monitor.storage.schema import PACKS, SEGMENTS

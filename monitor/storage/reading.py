@@ -11,11 +11,12 @@ from typing import Any, Concatenate, ParamSpec, TypeVar
 import orjson
 from sqlalchemy import ColumnElement, Connection, Engine, RowMapping, Select, and_, func, select, tuple_
 
+from monitor.core.body import Arrived
 from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.fact import Sealed
 from monitor.core.instant import HOUR_US, format_instant
 from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
-from monitor.core.segment import Arrived, Piece, Segment, SegmentError, hour_of, read_pieces, root_of
+from monitor.core.segment import Piece, Segment, SegmentError, hour_of, read_pieces, root_of
 from monitor.core.span import Span
 from monitor.core.wire import FactError
 from monitor.storage import Acknowledged, Counts, OutboxRow, SealedSegment, StoredRun, StoreError, Waiting
@@ -59,6 +60,9 @@ _ENTRY = (
     ENTRIES.c.data,
 )
 
+# The daemon asks it each second, mostly for nothing: making the statement costs more than running it.
+_WAITING = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
+
 
 @dataclasses.dataclass(frozen=True, slots=True, kw_only=True)
 class Backend:
@@ -68,7 +72,7 @@ class Backend:
     target: str
     size_bytes: Callable[[Connection], int]
     acknowledged: Callable[[], Acknowledged | None] = lambda: None
-    damage: Callable[[Connection], Iterator[str]] = lambda _connection: iter(())
+    damage: Callable[[Connection, Callable[[], None]], Iterator[str]] = lambda _connection, _pause: iter(())
     snapshot_options: Mapping[str, Any] = dataclasses.field(default_factory=dict)
 
 
@@ -572,8 +576,7 @@ class SqlReader:
 
     def outbox_waiting(self) -> dict[str, Waiting]:
         """What waits, by channel: a channel with nothing has no place."""
-        query = select(OUTBOX.c.channel, func.count(), func.min(OUTBOX.c.at_us)).group_by(OUTBOX.c.channel)
-        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(query)}
+        return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(_WAITING)}
 
     def marks(self) -> dict[str, bytes]:
         """All documents, as JSON."""
@@ -601,20 +604,22 @@ class SqlReader:
         """What the owner last acknowledged, as kept outside the store; None where nothing is kept."""
         return self._backend.acknowledged()
 
-    def damage(self) -> Iterator[str]:
+    def damage(self, pause: Callable[[], None] | None = None) -> Iterator[str]:
         """What the store finds wrong with what it holds: pages, indexes, and rows that disagree with their sums."""
+        pause = pause or _go_on
         with self._connect() as connection:
-            yield from self._backend.damage(connection)
-            yield from wrong_rows(connection)
+            yield from self._backend.damage(connection, pause)
+            yield from wrong_rows(connection, pause)
             last = connection.execute(select(func.max(RUNS.c.arrival))).scalar() or 0
-        yield from self._wrong_segments()
+        yield from self._wrong_segments(pause)
         if last > self.last_arrival():
             yield f"ledger: run {last} arrived, the ledger knows of {self.last_arrival()}"
 
-    def _wrong_segments(self) -> Iterator[str]:
+    def _wrong_segments(self, pause: Callable[[], None]) -> Iterator[str]:
         """Segments that are not what their entries sealed, or that are gone."""
         leaves: dict[int, list[Segment]] = {}
         for held in self.segments():
+            pause()
             assert held.seq is not None, "a segment that is kept was sealed"
             # Its leaf is all that is compared, and small.
             leaves.setdefault(held.seq, []).append(held.segment.expired())
@@ -723,3 +728,7 @@ def _source_columns() -> tuple[Any, ...]:
 
 def _joined_run(row: Any) -> Run:  # noqa: ANN401 - a row of RUN_COLUMNS, then the source's three
     return read_run(row[:15], SourceKey(*row[15:]))
+
+
+def _go_on() -> None:
+    """For who has nothing to interrupt."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -29,6 +30,8 @@ BUSY_TIMEOUT_MS = 5_000
 READERS = 4
 POOL_TIMEOUT_S = 30
 MAX_DAMAGE = 100
+# Of SQLite's virtual machine, between two looks at whether a search is still wanted: some milliseconds.
+STEPS = 100_000
 # Beyond this the WAL is cut back after a checkpoint.
 WAL_LIMIT_BYTES = 64 * 2**20
 
@@ -200,8 +203,34 @@ def _backend(path: Path) -> Backend:
     )
 
 
-def _damage(connection: Connection) -> Iterator[str]:
-    # Not quick_check: an index that disagrees with its table answers wrongly too.
-    for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
-        if said != "ok":
-            yield f"SQLite: {said}"
+def _damage(connection: Connection, pause: Callable[[], None]) -> Iterator[str]:
+    with _interrupted_by(connection, pause):
+        # Not quick_check: an index that disagrees with its table answers wrongly too.
+        for (said,) in connection.exec_driver_sql(f"PRAGMA integrity_check({MAX_DAMAGE})"):
+            if said != "ok":
+                yield f"SQLite: {said}"
+
+
+@contextmanager
+def _interrupted_by(connection: Connection, pause: Callable[[], None]) -> Iterator[None]:
+    """Call `pause` while SQLite works; what that raises ends the statement, and is raised."""
+    raised: list[BaseException] = []
+
+    def go_on() -> bool:
+        try:
+            pause()
+        except BaseException as error:  # noqa: BLE001 - raised again below: SQLite would swallow it
+            raised.append(error)
+        return bool(raised)
+
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection), "the engine speaks to SQLite"
+    driver.set_progress_handler(go_on, STEPS)
+    try:
+        yield
+    except Exception:
+        if raised:
+            raise raised[0] from None
+        raise
+    finally:
+        driver.set_progress_handler(None, 0)

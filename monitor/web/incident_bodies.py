@@ -8,8 +8,8 @@ from pydantic import Field
 
 from monitor.core.incident_fact import EscalationReason
 from monitor.core.priority import ClockName, Priority
-from monitor.ledger import incidents_command as commands
-from monitor.ledger.incidents_report import PIECES
+from monitor.ledger.incidents import command as commands
+from monitor.ledger.incidents.report import PIECES
 from monitor.web.bodies import Body, Id, Instant, Text
 
 Reason = Literal["wrong_priority", "stalled_progress", "poor_communication", "massive_impact", "partner_management"]

@@ -9,7 +9,7 @@ from monitor.core.incident import State
 from monitor.core.incident_clocks import ClockState, Reading
 from monitor.core.incident_fact import EscalationReason
 from monitor.core.priority import ClockName, Priority
-from monitor.ledger.incidents_view import Desk
+from monitor.ledger.incidents.view import Desk
 from monitor.ledger.month import Months
 from monitor.telemetry.snapshot import INCIDENT_BOUNDS_US, Histogram, IncidentClockSample, IncidentsSample
 

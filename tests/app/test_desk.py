@@ -14,6 +14,7 @@ from monitor.ledger.command import AnnounceMaintenance
 from monitor.ledger.month import Months
 from monitor.ledger.record import read_record
 from monitor.web.tokens import Tokens
+from tests.app.conftest import WITHIN_S
 from tests.app.test_series import settings_of
 
 WINDOWS = 30
@@ -25,6 +26,7 @@ async def test_each_answer_is_of_one_state_while_decisions_are_made(tmp_path: Pa
     await daemon.start()
     desk = ApiDesk(daemon.views, Tokens(tmp_path / "tokens.json"), decide=daemon.decide, reread=daemon.reload_asked)
     sizes: list[int] = []
+    grown = asyncio.Condition()
 
     def compared(months: Months) -> bool:
         fresh = read_record(months.reader, months.basis.agreements)
@@ -38,6 +40,8 @@ async def test_each_answer_is_of_one_state_while_decisions_are_made(tmp_path: Pa
         found = []
         while not done.is_set():
             found.append(await desk.read(compared))
+            async with grown:
+                grown.notify_all()
         return [*found, await desk.read(compared)]
 
     done = asyncio.Event()
@@ -48,11 +52,14 @@ async def test_each_answer_is_of_one_state_while_decisions_are_made(tmp_path: Pa
             window = AnnounceMaintenance(
                 services=("s0",), start_us=start_us + n * DAY_US, end_us=start_us + n * DAY_US + HOUR_US, summary="work"
             )
+            seen = max(sizes, default=0)
             assert isinstance(await desk.decide(window, by="test", over_closed=False), Done)
+            async with asyncio.timeout(WITHIN_S), grown:
+                await grown.wait_for(lambda seen=seen: max(sizes, default=0) > seen)  # type: ignore[misc]
         done.set()
         answers = [same for found in await asyncio.gather(*readers) for same in found]
     finally:
         done.set()
         await daemon.stop()
     assert all(answers)
-    assert len(set(sizes)) > 3, "they did read between decisions"
+    assert len(set(sizes)) >= WINDOWS, "they did read between decisions"

@@ -43,7 +43,7 @@ print("aiohttp" in sys.modules, [name for name in {UNUSED!r} if name in sys.modu
 async def test_http_checks_on_sqlite_load_no_library_of_other_kinds_stores_and_channels(
     tmp_path: Path, target: Target
 ) -> None:
-    path = configuration(tmp_path, target)
+    path = configuration(tmp_path, target, checks=20)
     words = (sys.executable, "-c", PROGRAM, str(path))
     root = Path(__file__).parents[2]
     process = await asyncio.create_subprocess_exec(*words, cwd=root, stdout=asyncio.subprocess.PIPE)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import os
 import resource
 import signal
 import socket
@@ -24,7 +23,7 @@ from tests.app.conftest import SERVE, WITHIN_S, Target, configuration, daemon
 from tests.app.test_process import all_runs, until_recorded
 
 BLOCKING = '''
-"""Blocks the whole loop for `seconds`, once, when the other probes are under way."""
+"""Blocks the whole loop for `seconds`, once, as soon as the other probes are said to be under way."""
 
 import asyncio, time
 from dataclasses import dataclass
@@ -37,7 +36,7 @@ EXPECTS = frozenset()
 @dataclass(frozen=True)
 class Spec:
     seconds: float
-    once: str
+    folder: str
 
 
 def target(spec):
@@ -45,9 +44,11 @@ def target(spec):
 
 
 async def probe(spec, ctx):
-    if not Path(spec.once).exists():
-        Path(spec.once).touch()
-        await asyncio.sleep(0.2)
+    under_way, blocks = Path(spec.folder, "under way"), Path(spec.folder, "blocks")
+    if not blocks.exists():
+        while not under_way.exists():
+            await asyncio.sleep(0.01)
+        blocks.touch()
         time.sleep(spec.seconds)
     return Result(outcome=Outcome.PASS)
 '''
@@ -88,9 +89,9 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
     tmp_path: Path, target: Target
 ) -> None:
     """F8, really: SIGSTOP for longer than the time-out. Plain asyncio time-outs fail 100 of 100 (FAULTS 2.A)."""
-    target.delay_s = 1.5
-    ids = of_one_phase(100, interval_us=20_000_000, in_us=10_000_000)
-    path = configuration(tmp_path, target, services=ids, interval="20s", timeout="3s")
+    target.let_go.clear()
+    ids = of_one_phase(100, interval_us=25_000_000, in_us=10_000_000)
+    path = configuration(tmp_path, target, services=ids, interval="25s", timeout="8s")
     with socket.create_server(("127.0.0.1", 0), backlog=64) as silent, ExitStack() as held:
         silent.setblocking(False)
         text = path.read_text(encoding="utf-8")
@@ -103,7 +104,8 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
                 held.enter_context(taken)
             await target.until_waiting(90)
             process.process.send_signal(signal.SIGSTOP)
-            await asyncio.sleep(6)
+            target.let_go.set()
+            await asyncio.sleep(9)
             process.process.send_signal(signal.SIGCONT)
             runs = await until_recorded(tmp_path, 100)
             process.process.send_signal(signal.SIGTERM)
@@ -112,16 +114,15 @@ async def test_a_stopped_process_with_a_hundred_probes_in_flight_invents_no_fail
     answered = [run for run in runs if run not in mute]
     assert {run.outcome for run in answered} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
     assert {run.reason for run in answered} <= {None, "stalled", "late"}
-    assert sum(run.outcome is Outcome.PASS for run in answered) >= 80, "what had arrived meanwhile was read"
+    assert [run.outcome for run in answered] == [Outcome.PASS] * 90, "what had arrived meanwhile was read"
     assert all(run.tainted for run in answered if run.reason == "stalled")
-    # Whom nobody heard of was not heard for six seconds of ours: that proves nothing, in whatever order it was read.
+    # Whom nobody heard of was not heard for nine seconds of ours: that proves nothing, in whatever order it was read.
     assert {run.outcome for run in mute} == {Outcome.INCONCLUSIVE}
     assert {run.reason for run in mute} <= {"stalled", "late"}
     assert any(run.tainted for run in mute)
     assert outages(tmp_path) == []
-    (told,) = [line for line in process.log if line.get("event") == "the whole process stood still"]
-    assert isinstance(told["for_ms"], int)
-    assert 5_000 < told["for_ms"] < 20_000
+    told = [line["for_ms"] for line in process.log if line.get("event") == "the whole process stood still"]
+    assert len([ms for ms in told if isinstance(ms, int) and 8_000 < ms < 60_000]) == 1, told
     assert not [line for line in process.log if line.get("event") == "the event loop stands still"]
 
 
@@ -135,46 +136,49 @@ async def test_a_blocking_call_with_a_hundred_probes_in_flight_invents_no_failur
     (site / "blocking_kind.py").write_text(BLOCKING, encoding="utf-8")
     (info / "METADATA").write_text("Metadata-Version: 2.1\nName: blocking-kind\nVersion: 1.0\n", encoding="utf-8")
     (info / "entry_points.txt").write_text("[jaga.probes]\nblocking = blocking_kind\n", encoding="utf-8")
-    target.delay_s = 0.4
-    ids = of_one_phase(100, interval_us=12_000_000, in_us=7_000_000)
-    path = configuration(tmp_path, target, services=ids, interval="12s", timeout="3s")
+    target.let_go.clear()
+    ids = of_one_phase(100, interval_us=25_000_000, in_us=10_000_000)
+    path = configuration(tmp_path, target, services=ids, interval="25s", timeout="8s")
     text = path.read_text(encoding="utf-8")
-    check = f'      hog: {{sla: false, blocking: {{seconds: 6, once: "{tmp_path}/blocked"}}}}\n'
+    check = f'      hog: {{sla: false, blocking: {{seconds: 9, folder: "{tmp_path}"}}}}\n'
     path.write_text(text.replace("partners:", f"{check}partners:"), encoding="utf-8")
     async with daemon(path, PYTHONPATH=f"{SERVE.parents[2]}:{site}") as process:
-        await process.event("ready")
+        await target.until_waiting(100)
+        (tmp_path / "under way").touch()
+        await until(tmp_path, "blocks", lambda _: (tmp_path / "blocks").exists())
+        target.let_go.set()
         runs = await until_recorded(tmp_path, 101)
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
-    assert (tmp_path / "blocked").exists()
     assert {run.outcome for run in all_runs(tmp_path)} <= {Outcome.PASS, Outcome.INCONCLUSIVE}
     assert {run.reason for run in runs} <= {None, "stalled", "late"}
-    assert sum(run.outcome is Outcome.PASS for run in runs) >= 90, "what had arrived meanwhile was read"
+    passed = sum(run.outcome is Outcome.PASS for run in runs if run.check != "hog")
+    assert passed == 100, "what had arrived meanwhile was read"
     assert outages(tmp_path) == []
-    (told,) = [line for line in process.log if line.get("event") == "the event loop stands still"]
-    assert "blocking_kind.py" in str(told["frames"])
+    told = [str(line["frames"]) for line in process.log if line.get("event") == "the event loop stands still"]
+    assert len([frames for frames in told if "blocking_kind.py" in frames]) == 1, told
 
 
 async def test_without_descriptors_the_fault_is_our_own_and_the_record_goes_on(tmp_path: Path, target: Target) -> None:
-    path = configuration(tmp_path, target, checks=3)
+    path = configuration(tmp_path, target, checks=20)
     async with daemon(path) as process:
         await process.event("ready")
-        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) == 3)
+        await until(tmp_path, "three pass", lambda runs: len({run.check for run in runs if run.outcome == "pass"}) >= 3)
         pid = process.process.pid
         before = resource.prlimit(pid, resource.RLIMIT_NOFILE)
-        held = sum(1 for _ in os.scandir(f"/proc/{pid}/fd"))
-        resource.prlimit(pid, resource.RLIMIT_NOFILE, (min(held, before[0]), before[1]))
+        # No number is left below the limit, whatever is closed meanwhile.
+        resource.prlimit(pid, resource.RLIMIT_NOFILE, (3, before[1]))
         blind = await until(
             tmp_path,
             "three cannot look",
-            lambda runs: len({run.check for run in runs if run.outcome is Outcome.INCONCLUSIVE}) == 3,
+            lambda runs: len({run.check for run in runs if run.reason == "internal"}) >= 3,
         )
         resource.prlimit(pid, resource.RLIMIT_NOFILE, before)
         count = len(blind)
         await until(
             tmp_path,
             "three pass again",
-            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) == 3,
+            lambda runs: len({run.check for run in runs[count:] if run.outcome == "pass"}) >= 3,
         )
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0

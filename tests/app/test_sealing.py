@@ -29,6 +29,9 @@ ANNOUNCE = AnnounceMaintenance(
     services=(SERVICE,), start_us=START_US + 10 * DAY, end_us=START_US + 10 * DAY + HOUR, summary="upgrade"
 )
 
+NIGHT = START_US + 2 * HOUR
+"""When the whole record is verified, each day."""
+
 
 @pytest.fixture
 def loop() -> Iterator[VirtualLoop]:
@@ -133,11 +136,13 @@ def test_damage_found_at_night_makes_it_read_only_and_loud(world: World, stateme
         daemon = await world.daemon()
         await world.clock.wait_until(START_US + 30 * MINUTE)
         flip(world, statement)
-        await world.clock.wait_until(START_US + DAY + 3 * HOUR)
+        await world.clock.wait_until(NIGHT - SECOND)
+        assert (await get(daemon, "/-/ready"))[0] == 200
+        await world.clock.wait_until(NIGHT + SECOND)
         assert not daemon.ready
         await read_only(world, daemon)
         runs = daemon.store.counts().runs
-        await world.clock.wait_until(START_US + DAY + 4 * HOUR)
+        await world.clock.wait_until(NIGHT + HOUR)
         assert daemon.store.counts().runs == runs
         await daemon.stop()
 
@@ -196,15 +201,16 @@ def test_a_bit_that_flipped_in_a_sealed_segment_is_found_at_the_start(world: Wor
     world.play(story)
 
 
-def test_a_bit_that_flipped_in_a_sealed_segment_is_found_at_night(world: World) -> None:
+def test_a_bit_that_flipped_in_a_sealed_segment_is_found_at_night(tmp_path: Path, loop: VirtualLoop) -> None:
     """Of a large ledger the start sees what contradicts it at once; the walk is done right after, and each night."""
+    world = World.make(tmp_path, loop, NIGHT - 4 * HOUR, checks=1, interval_us=5 * MINUTE)
 
     async def story(world: World) -> None:
         daemon = await world.daemon()
-        await world.clock.wait_until(START_US + 3 * HOUR)
+        await world.clock.wait_until(NIGHT - HOUR)
         assert (await get(daemon, "/-/ready"))[0] == 200
         flip_sealed(world, random.Random(9))
-        await world.clock.wait_until(START_US + DAY + 3 * HOUR)
+        await world.clock.wait_until(NIGHT + SECOND)
         assert "segment" in (await get(daemon, "/-/ready"))[1]
         await read_only(world, daemon)
         await daemon.stop()

@@ -19,8 +19,8 @@ from monitor.ledger.act import Order, act
 from monitor.ledger.command import CloseMonth
 from monitor.ledger.evidence import Evidence, rebuild
 from monitor.ledger.interchange import export, import_
+from monitor.ledger.interchange.partial import export_partial
 from monitor.ledger.month import Months
-from monitor.ledger.partial import export_partial
 from monitor.ledger.record import Basis
 from monitor.storage import Store, Unit
 from monitor.storage.opening import open_store

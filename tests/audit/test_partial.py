@@ -14,7 +14,7 @@ import pytest
 
 from monitor import audit
 from monitor.core.merkle import Tree, leaf_hash
-from monitor.ledger.partial import export_partial
+from monitor.ledger.interchange.partial import export_partial
 from monitor.sealing.checkpoints import Sealer, place_of
 from tests.ledger.keeping import BOTH, Keeper, two_partners
 
@@ -209,7 +209,7 @@ def test_a_segment_that_was_kept_back_is_told(given: Given) -> None:
     failing = next(
         line
         for line in given.lines
-        if line["type"] == "segment" and b"fail" in audit.inflated(base64.b64decode(line["head"]))
+        if line["type"] == "segment" and "fail" in str(audit.texts_of(base64.b64decode(line["head"])))
     )
     lines = [line for line in given.lines if line is not failing]
     code, said = given.verified(lines=lines)

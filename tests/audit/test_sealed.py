@@ -13,14 +13,17 @@ from typing import Any
 import pytest
 
 from monitor import audit
-from monitor.core.run import Outcome, Run, SourceKey, StepRecord
-from monitor.core.span import Span
+from monitor.core.run import Outcome, Run, StepRecord
+from monitor.core.segment import SegmentKey, read_runs, write_segment
+from monitor.core.texts import WORDS
 from monitor.ledger.month import Months
 from monitor.storage import Unit
 from tests.audit.books import BASIS, Books, books
 from tests.audit.worlds import DAY, HOUR, SECOND
 from tests.cases import reading
 from tests.core.examples import at
+from tests.core.test_segment import FIRST, first_segment, paced
+from tests.core.test_segment import HOUR as SOME_HOUR
 from tests.ledger.sealing import cool_all, expire_all, seal
 
 START, END = at("2026-04-01T00:00:00"), at("2026-05-01T00:00:00")
@@ -137,9 +140,12 @@ def _body_changed(line: Line) -> None:
 
 
 def _head_changed(line: Line) -> None:
-    head = audit.inflated(base64.b64decode(line["head"])).replace(b"fail", b"pass")
-    stored = len(head).to_bytes(2, "little")
-    line["head"] = base64.b64encode(b"\1" + stored + bytes(255 - byte for byte in stored) + head).decode()
+    rest = audit.Numbers(base64.b64decode(line["head"])[1:])
+    texts = audit.inflated(rest.take(rest.varint())).replace(b"fail", b"pass")
+    size = len(texts).to_bytes(2, "little")
+    stored = b"\1" + size + bytes(255 - byte for byte in size) + texts
+    assert len(stored) < 128, "its length is one byte"
+    line["head"] = base64.b64encode(b"\7" + bytes([len(stored)]) + stored + rest.data[rest.at :]).decode()
 
 
 def _runs_changed(line: Line) -> None:
@@ -286,16 +292,56 @@ def test_a_body_is_read_as_the_program_reads_it(seed: int, tmp_path: Path) -> No
         ledger = audit.read_ledger(found.export())
         assert ledger.broken == []
         read = {
-            (run.check, run.location, run.start, run.outcome)
+            (run.check, run.location, run.start, run.outcome, run.arrival)
             for segments in ledger.segments["portal"].values()
             for run in audit.sealed_runs(segments)
         }
         kept = {
-            (source.check, source.location, run.start_us, run.outcome.value)
-            for source in found.store.sources()
-            for run in found.store.runs(SourceKey("portal", source.check, source.location), Span(START, END))
+            (one.run.check, one.run.location, one.run.start_us, one.run.outcome.value, one.arrival)
+            for held in found.store.segments("portal")
+            for one in read_runs(held.segment)
         }
         assert read == kept
-        assert {run.arrival for each in ledger.segments["portal"].values() for run in audit.sealed_runs(each)} == set(
-            range(1, len(runs) + 1)
-        )
+        assert {arrival for *_, arrival in read} == set(range(1, len(runs) + 1))
+
+
+def test_an_hour_of_noise_is_read_as_the_program_reads_it() -> None:
+    """Every column of it is written by a histogram that all sources share."""
+    held = paced(2)
+    written = write_segment(SegmentKey("portal", SOME_HOUR, 0), held, {})
+    assert written.body is not None
+    rest = audit.Numbers(written.body[1:])
+    rest.take(rest.varint())
+    assert rest.varint() == 6, "stamps, durations, arrivals, and three of the step"
+    assert audit.runs_of_body(written.body, SOME_HOUR) == [
+        audit.Run(one.run.check, one.run.location, one.run.start_us, one.arrival, one.run.outcome.value)
+        for one in read_runs(written)
+    ]
+
+
+def test_what_the_first_version_sealed_is_read_as_it_was() -> None:
+    first = first_segment()
+    assert first.body is not None
+    told = [
+        (run.check, run.location, run.start, run.arrival, run.outcome, run.contested)
+        for run in audit.runs_of_body(first.body, first.key.hour_us)
+    ]
+    assert told == [
+        (run["check"], run["location"], run["start_us"], arrival, run["outcome"], contested)
+        for arrival, contested, run in FIRST["runs"]
+    ]
+    sealed = audit.Segment("portal", first.key.hour_us, 0, 1, first.runs, 1, b"", first.head, first.body, None)
+    assert [
+        [check, location, item.start, item.start if item.outcome is None else item.end, item.outcome or "inconclusive"]
+        for check, location, item in audit.pieces_of(sealed)
+    ] == [
+        [check, location, start, end, outcome]
+        for check, location, pieces in FIRST["pieces"]
+        for outcome, start, end, _ in pieces
+    ]
+
+
+def test_the_page_gives_the_words_that_texts_are_deflated_against() -> None:
+    page = (Path(audit.__file__).parent.parent / "docs" / "interchange.md").read_text(encoding="utf-8")
+    assert audit.WORDS.decode() in page.replace("\n", "")
+    assert audit.WORDS == WORDS

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.cli.exits import WrongUseError
 from monitor.cli.ready import why_not_ready
+from tests.probes.asking import nobody_listens
 
 
 @contextmanager
@@ -18,7 +19,7 @@ def answering(answer: bytes, host: str = "127.0.0.1") -> Iterator[tuple[int, lis
     """A server that gives this one answer to one request; its port, and what was asked."""
     asked: list[bytes] = []
     with socket.create_server((host, 0), family=socket.AF_INET6 if ":" in host else socket.AF_INET) as listening:
-        listening.settimeout(10)
+        listening.settimeout(60)
 
         def serve() -> None:
             connection, _address = listening.accept()
@@ -29,7 +30,7 @@ def answering(answer: bytes, host: str = "127.0.0.1") -> Iterator[tuple[int, lis
         thread = threading.Thread(target=serve)
         thread.start()
         yield listening.getsockname()[1], asked
-        thread.join(10)
+        thread.join(60)
 
 
 @pytest.mark.parametrize(("listens", "asked_at"), [("127.0.0.1", "127.0.0.1"), ("0.0.0.0", "127.0.0.1"), ("::", "::1")])  # noqa: S104
@@ -57,9 +58,8 @@ def test_somebody_else_there_is_a_no() -> None:
 
 
 def test_nobody_there_is_a_no() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    assert why_not_ready(("127.0.0.1", port)) == f"no answer at 127.0.0.1:{port}: Connection refused"
+    with nobody_listens() as port:
+        assert why_not_ready(("127.0.0.1", port)) == f"no answer at 127.0.0.1:{port}: Connection refused"
 
 
 def test_a_port_that_changes_cannot_be_asked() -> None:

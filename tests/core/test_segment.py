@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+import base64
+import json
 import random
 import zlib
-from dataclasses import replace
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from monitor.core.body import Arrived
 from monitor.core.chain import digest
+from monitor.core.columns import write_column
 from monitor.core.instant import HOUR_US, MINUTE_US
 from monitor.core.merkle import Tree, leaf_hash
 from monitor.core.run import Origin, Outcome, Run, SourceKey, StepRecord
 from monitor.core.segment import (
-    Arrived,
     Piece,
+    Segment,
     SegmentError,
     SegmentKey,
     hour_of,
@@ -25,6 +31,8 @@ from monitor.core.segment import (
     root_of,
     write_segment,
 )
+from monitor.core.texts import deflated
+from tests.cases import reading
 
 HOUR = hour_of(1_775_000_000_000_000)
 KEY = SegmentKey("portal", HOUR, 0)
@@ -101,13 +109,89 @@ def paced(phases: int = 0, checks: int = 5) -> list[Arrived]:
     return held
 
 
-@pytest.mark.parametrize(("phases", "bytes_a_run"), [(0, 4.5), (5, 11)])
+@pytest.mark.parametrize(("phases", "bytes_a_run"), [(0, 4.0), (5, 9.6)])
 def test_an_hour_takes_few_bytes_a_run(phases: int, bytes_a_run: float) -> None:
     held = paced(phases)
     segment = write_segment(KEY, held, {})
     assert segment.body is not None
     assert len(segment.body) / len(held) < bytes_a_run
     assert read_runs(segment) == ordered(held)
+
+
+def test_a_body_whose_sources_its_head_names_does_not_name_them_again() -> None:
+    held = paced()
+    said = {one.run.source: [Piece(HOUR, HOUR + 1, Outcome.PASS)] for one in held}
+    segment, alone = write_segment(KEY, held, said), write_segment(KEY, held, {})
+    assert len(segment.body or b"") < len(alone.body or b"") - 20
+    assert read_runs(segment) == read_runs(alone) == ordered(held)
+    source = SourceKey("portal", "check-3", "jkt-1")
+    assert read_runs(segment, source) == [one for one in ordered(held) if one.run.source == source]
+    with pytest.raises(SegmentError, match="other sources than its head"):
+        read_runs(replace(segment, head=alone.head))
+
+
+def test_a_column_that_no_histogram_shortens_is_written_by_itself() -> None:
+    """Five sources that scatter alike, and one whose runs lie a thousand times further apart."""
+    chance = random.Random(6)
+    held = paced()
+    wild = [
+        replace(one.run, check="wild", duration_us=chance.randrange(2**50))
+        for one in held
+        if one.run.check == "check-1"
+    ]
+    mixed = [*held, *(Arrived(100_000 + number, run) for number, run in enumerate(wild))]
+    segment = write_segment(KEY, mixed, {})
+    assert read_runs(segment) == ordered(mixed)
+    alone = write_segment(KEY, held, {})
+    # Fifty bits a duration, and what it takes beside it.
+    assert len(segment.body or b"") - len(alone.body or b"") < len(wild) * (50 / 8 + 4)
+
+
+def test_numbers_too_long_for_a_histogram_are_written_all_the_same() -> None:
+    held = [
+        Arrived(number, replace(FAILED, start_us=HOUR + number, duration_us=2**62 * (number % 2)))
+        for number in range(9)
+    ]
+    assert read_runs(write_segment(KEY, held, {})) == held
+
+
+FIRST: dict[str, Any] = json.loads((Path(reading.__file__).with_name("first_segment.json")).read_text(encoding="utf-8"))
+"""A segment as the first version of the format wrote it."""
+
+
+def first_segment() -> Segment:
+    body = base64.b64decode(FIRST["body"])
+    return Segment(
+        key=SegmentKey(FIRST["service"], FIRST["hour_us"], 0),
+        runs=len(FIRST["runs"]),
+        head=base64.b64decode(FIRST["head"]),
+        body=body,
+        body_digest=digest(body),
+    )
+
+
+def test_what_the_first_version_sealed_is_read_as_it_was() -> None:
+    segment = first_segment()
+    read = [[one.arrival, one.contested, asdict(one.run)] for one in read_runs(segment)]
+    assert json.loads(json.dumps(read)) == FIRST["runs"]
+    pieces = [
+        [source.check, source.location, [[*piece[:3], asdict(piece.first) if piece.first else None] for piece in said]]
+        for source, said in read_pieces(segment.key, segment.head).items()
+    ]
+    said = [[piece[2], piece[0], piece[1], piece[3]] for _, _, of in pieces for piece in of]
+    assert json.loads(json.dumps(said)) == [piece for _, _, of in FIRST["pieces"] for piece in of]
+    assert [one[:2] for one in pieces] == [one[:2] for one in FIRST["pieces"]]
+
+
+def test_the_first_version_is_refused_where_it_is_damaged() -> None:
+    segment = first_segment()
+    assert segment.body is not None
+    for damaged in (segment.body + b"\0", segment.body[:-1], b"\2" + segment.body[1:], segment.body[:40]):
+        with pytest.raises(SegmentError):
+            read_runs(replace(segment, body=damaged))
+    for head in (segment.head[:-1], segment.head + b"\0"):
+        with pytest.raises(SegmentError):
+            read_pieces(segment.key, head)
 
 
 def test_the_same_runs_in_any_order_make_the_same_segment() -> None:
@@ -183,6 +267,10 @@ def test_a_body_cannot_say_to_hold_more_than_a_segment_can() -> None:
     body = bytes([1, len(written)]) + written
     with pytest.raises(SegmentError, match="more runs than a segment can"):
         read_runs(replace(write_segment(KEY, [], {}), body=body))
+    named = deflated([[["login", "jkt-1"]], []])
+    front = bytes([2, len(named)]) + named + bytes(3) + write_column([10**9]) + write_column([0])
+    with pytest.raises(SegmentError, match="more runs than a segment can"):
+        read_runs(replace(write_segment(KEY, [], {}), body=front))
 
 
 def test_no_damaged_bytes_are_read_as_something_else_than_a_refusal() -> None:

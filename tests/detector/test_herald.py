@@ -14,11 +14,12 @@ from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_i
 from monitor.core.priority import Priority
 from monitor.detector.herald import Herald
 from monitor.detector.journal import Journal
-from monitor.detector.routing import RUNBOOKS, Links, Manners, Route
+from monitor.detector.routing import Manners, Route
 from monitor.detector.watch import OpenOutage, Watch
 from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim, Notified, NotifyMaintenance
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import FOR_OPERATORS, Kind, Severity
+from monitor.messages.links import Links
 from monitor.notify import Quiet
 from monitor.storage import OutboxRow, Unit
 from tests.ledger.keeping import AGREEMENTS, CLOSING, END, START, Keeper, kept, watched_april
@@ -229,7 +230,9 @@ def test_a_partner_is_told_of_a_disruption_without_the_figures_of_others(keeper:
     assert not {"effects", "error", "failing"} & set(letter.payload)
 
 
-def test_the_first_message_of_an_outage_has_the_deadlines_of_its_incident_and_where_to_read_on(keeper: Keeper) -> None:
+def test_the_first_message_of_an_outage_has_its_incident_and_the_alert_where_to_read_on(
+    keeper: Keeper,
+) -> None:
     keeper.adopt()
     links = Links(page="https://jaga.example.id", runbooks="https://wiki.example.id/{runbook}.html")
     teller = Teller(keeper, manners=Manners(links=links))
@@ -253,10 +256,6 @@ def test_the_first_message_of_an_outage_has_the_deadlines_of_its_incident_and_wh
     zone = keeper.basis.zone("Asia/Jakarta")
     assert down["response_due"] == format_instant(now_us + HOUR_US, zone), "P1: 1 h, around the clock"
     assert down["resolution_due"] == format_instant(now_us + 8 * HOUR_US, zone)
-    assert down["links"] == [
-        "https://jaga.example.id/#incident-i-1",
-        "https://wiki.example.id/SlaServiceDown.html",
-    ]
     (alert,) = teller.herald.alerts
     assert alert.annotations == {
         "summary": "portal is down",
@@ -264,21 +263,6 @@ def test_the_first_message_of_an_outage_has_the_deadlines_of_its_incident_and_wh
         "runbook_url": "https://wiki.example.id/SlaServiceDown.html",
         "outage": "o-portal",
     }
-    assert "links" not in rows["disruption"], "a partner may not reach the addresses of those who run the services"
-
-
-def test_links_are_as_far_as_they_are_configured() -> None:
-    page, runbooks = Links(page="https://jaga.example.id"), Links(runbooks="https://wiki.example.id/{runbook}")
-    assert page.of(Kind.BLIND, service=None, incident=None) == ["https://jaga.example.id/"]
-    assert page.of(Kind.DEGRADED, service="portal", incident=None) == ["https://jaga.example.id/#service-portal"]
-    assert runbooks.of(Kind.BLIND, service=None, incident=None) == ["https://wiki.example.id/SlaServiceUnknown"]
-    assert runbooks.of(Kind.RECOVERED, service="portal", incident="i-1") == []
-    assert Links().of(Kind.DOWN, service="portal", incident="i-1") == []
-
-
-def test_every_runbook_that_is_linked_is_there(project_root: Path) -> None:
-    known = {file.stem for file in (project_root / "docs" / "runbooks").glob("*.md")}
-    assert set(RUNBOOKS.values()) <= known
 
 
 def test_degradation_is_told_by_its_incident(keeper: Keeper) -> None:

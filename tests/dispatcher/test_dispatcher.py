@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from monitor.dispatcher import (
     Post as Way,
 )
 from monitor.dispatcher.tally import MARK, Tally
+from monitor.messages.links import Links
 from monitor.notify import Channel, DeliveryError, Message, Receipt
 from monitor.notify.log import LogChannel
 from monitor.storage import OutboxRow, Store, StoreError, Unit
@@ -43,6 +44,8 @@ class Failing:
     retry_after_us: int | None = None
     taken: list[str] = field(default_factory=list)
     subjects: list[str] = field(default_factory=list)
+    texts: list[str] = field(default_factory=list)
+    payloads: list[Mapping[str, Any]] = field(default_factory=list)
 
     async def deliver(self, message: Message) -> Receipt:
         if self.refusals:
@@ -50,6 +53,8 @@ class Failing:
             raise DeliveryError("busy", retryable=True, retry_after_us=self.retry_after_us)
         self.taken.append(message.key)
         self.subjects.append(message.subject)
+        self.texts.append(message.text)
+        self.payloads.append(message.payload)
         return Receipt(text="ok")
 
 
@@ -283,6 +288,18 @@ def test_a_storm_is_one_message_at_once_and_one_digest_an_interval(make: Make) -
     assert mail.subjects[2].startswith("99 messages: DOWN: ")
     assert post.waiting() == []
     assert [d.key for d in post.deliveries()] == ["e"], "only acts of the contract leave an entry"
+
+
+def test_links_are_those_of_the_day_on_which_a_message_leaves(make: Make) -> None:
+    mail = Failing(refusals=0)
+    links = Links(page="https://jaga.example.id", runbooks="https://wiki.example.id/{runbook}")
+    post = make(Manner(group_us=30 * SECOND_US, links=links), mail=mail)
+    post.queue(row("e", "mail"), *(row(f"d-{n}", "mail", kind="down", incident=f"i-{n}") for n in (2, 3)))
+    assert run(post) == 3
+    here = "https://jaga.example.id/#incident-i-"
+    assert f"See: {here}1 https://wiki.example.id/SlaIncidentClock75" in mail.texts[0].replace(", ", " ")
+    wiki = "https://wiki.example.id/SlaServiceDown"
+    assert [one["payload"]["links"] for one in mail.payloads[1]["messages"]] == [[f"{here}{n}", wiki] for n in (2, 3)]
 
 
 def test_an_act_of_an_incident_does_not_overtake_what_was_told_of_it_before(make: Make) -> None:

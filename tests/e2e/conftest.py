@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,10 +21,11 @@ from urllib import request
 
 import pytest
 
+from bench.harness import free_port
 from monitor.demo.settings import configuration
 
 JAGA = Path(sys.executable).with_name("jaga")
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 START_TRIES = 3
 
 
@@ -223,10 +223,19 @@ def shown(pages: str) -> dict[str, Any]:
     return dict(service)
 
 
+def slowed(text: str, *, by: int) -> str:
+    """The demo's configuration with its interval and time-out so many times as long. Its own are short: a machine that
+    stands still for half a second makes a slot late, and one that does so twice a failure.
+    """
+    timing = "interval: 1s\n    timeout: 400ms\n"
+    assert text.count(timing) == 1
+    return text.replace(timing, f"interval: {by}s\n    timeout: {400 * by}ms\n")
+
+
 @pytest.fixture
 def cli(tmp_path: Path, sample: Sample) -> Cli:
     (tmp_path / "config").mkdir()
-    (tmp_path / "config" / "jaga.yaml").write_text(configuration(sample.url))
+    (tmp_path / "config" / "jaga.yaml").write_text(slowed(configuration(sample.url), by=3))
     return Cli(tmp_path)
 
 
@@ -239,13 +248,6 @@ def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
         yield process, ready["pages"]
     finally:
         process.end()
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; whoever starts on it tries again where it no longer is."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def started(name: str, arguments: list[str], folder: Path, path: str) -> tuple[Process, str]:

@@ -20,7 +20,7 @@ import pytest
 from monitor.config import shipped
 from tests.e2e.conftest import PATIENCE_S, Cli, Hook, Sample, daemon_in, eventually, fetch, is_scraped, started
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 Page = dict[str, Any]
 
@@ -133,18 +133,13 @@ def test_a_window_that_qualifies_is_silent_in_alertmanager_until_it_is_cancelled
         found = json.loads(fetch(f"{alertmanager}/api/v2/silences"))
         return [(one["status"]["state"], one["matchers"][0]["value"]) for one in found]
 
+    now = datetime.now(UTC)
+    window = ["--start", (now + timedelta(seconds=110)).isoformat(), "--end", (now + timedelta(hours=1)).isoformat()]
+    told = ["--notified", "acme", "--at", (now - timedelta(days=3)).isoformat(), "--evidence", "a letter"]
+    # Before the daemon is there: a level is stated at its start, and every 30 s.
+    cli("maintenance", "announce", "cloud", *window, "--summary", "upgrade", *told)
     daemon = daemon_in(cli)
     try:
-        now = datetime.now(UTC)
-        window = [
-            "--start",
-            (now + timedelta(seconds=110)).isoformat(),
-            "--end",
-            (now + timedelta(hours=1)).isoformat(),
-        ]
-        told = ["--notified", "acme", "--at", (now - timedelta(days=3)).isoformat(), "--evidence", "a letter"]
-        cli("maintenance", "announce", "cloud", *window, "--summary", "upgrade", *told)
-        # A level is stated every 30 s.
         eventually("it is silenced from its start on", lambda: silences() == [("pending", "cloud")], 2 * PATIENCE_S)
         cli("maintenance", "cancel", "m-1")
         eventually("it is not silenced any more", lambda: silences() == [("expired", "cloud")], 2 * PATIENCE_S)

@@ -122,6 +122,7 @@ partners:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_a_secret_stands_nowhere(tmp_path: Path, echo: str) -> None:
     (tmp_path / "config").mkdir()
     port = echo.rpartition(":")[2]

@@ -113,7 +113,7 @@ def ledger() -> Iterator[str]:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(400)
 def test_a_secret_of_a_channel_or_of_the_store_stands_nowhere(
     tmp_path: Path, sample: Sample, echo: str, smtp: int, ledger: str
 ) -> None:

@@ -25,6 +25,7 @@ def _left_in(folder: Path) -> list[Path]:
 
 
 @pytest.mark.slow
+@pytest.mark.timeout(400)
 def test_the_story_in_full_from_the_built_wheel(tmp_path: Path, installed: Path) -> None:
     done = subprocess.run(
         [installed / "bin/jaga", "demo"],
@@ -33,7 +34,7 @@ def test_the_story_in_full_from_the_built_wheel(tmp_path: Path, installed: Path)
         capture_output=True,
         text=True,
         check=False,
-        timeout=118,
+        timeout=300,
     )
     assert done.returncode == 0, done.stdout + done.stderr
     assert done.stderr == ""

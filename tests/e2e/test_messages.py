@@ -16,7 +16,7 @@ from tests.notify.conftest import MailServer, authority, start_mail
 
 __all__ = ["authority", "start_mail"]  # fixtures of the mail server
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(180)]
+pytestmark = pytest.mark.slow
 
 
 def with_channels(cli: Cli, mail: MailServer, hook: str) -> None:

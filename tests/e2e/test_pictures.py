@@ -16,12 +16,11 @@ from monitor.config import shipped
 from tests.e2e.conftest import environment
 
 DASHBOARDS = sorted(file.stem for file in (shipped("grafana") / "dashboards").glob("*.json"))
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 SECONDS = "20"
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(200)
 def test_every_panel_of_every_dashboard_is_drawn_from_data(tmp_path: Path, project_root: Path) -> None:
     if shutil.which("prometheus") is None:
         pytest.skip("not installed: prometheus")

@@ -11,7 +11,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -24,17 +24,20 @@ from tests.faults.victim import POINTS, TIMES
 
 ROOT = Path(__file__).parents[2]
 VICTIM = Path(__file__).with_name("victim.py")
-WITHIN_S = 30.0
-LIFE_S = 0.9
-"""A life ends at random within this time, or at its named point, for which it has as long as it takes."""
+WITHIN_S = 60.0
+MAX_ACKNOWLEDGED = 5
+AFTERWARDS_S = 0.2
+"""A life ends within this time of its n-th acknowledgement, n at random up to the one above; or while it starts; or at
+its named point. A slow machine makes lives longer, not emptier."""
 
-POINT_S = 8.0
+STARTING_S = 0.25
+POINT_S = 30.0
 LONG_GAP_S = 5.0
 
 
 @dataclass(slots=True)
 class Target:
-    """Two services of three checks. Of two of them one is broken at a time, in turns, so that nearly every run says
+    """Services of three checks. Of two of them one is broken at a time, in turns, so that nearly every run says
     something else than the one before it: where one is lost to what is derived, that can be seen. The third breaks
     every few seconds for a while, so that outages come and go.
     """
@@ -84,6 +87,18 @@ def configuration(folder: Path, url: str) -> Path:
     return path
 
 
+@dataclass(slots=True)
+class Signs:
+    """What a life under way has given of itself: that it is ready, and each run that it acknowledged."""
+
+    ready: asyncio.Event = field(default_factory=asyncio.Event)
+    acknowledged: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(0))
+
+
+End = Callable[[int, Signs], Awaitable[None]]
+"""Ends a life by its process id."""
+
+
 class Forge:
     """The process that forks one life after the other."""
 
@@ -97,23 +112,24 @@ class Forge:
         point: tuple[str, int] | None,
         lost_replies: int | None,
         mutant: str | None,
-        end: Callable[[int, asyncio.Event], Awaitable[None]],
+        end: End,
     ) -> Life:
-        """One life, which `end(pid, ready)` ends."""
+        """One life, which `end` ends."""
         assert self._process.stdin is not None
         order = {"config": str(self._config), "point": point, "lost_replies": lost_replies, "mutant": mutant}
         self._process.stdin.write(json.dumps(order).encode() + b"\n")
-        life, ready, begun = Life(), asyncio.Event(), time.monotonic()
+        life, signs, begun = Life(), Signs(), time.monotonic()
         ending: asyncio.Task[None] | None = None
         try:
             async for said in self._words():
                 if "pid" in said:
-                    ending = asyncio.ensure_future(_end(end, said["pid"], ready))
+                    ending = asyncio.ensure_future(_end(end, said["pid"], signs))
                 elif "ready" in said:
                     life.ready_s = time.monotonic() - begun
-                    ready.set()
+                    signs.ready.set()
                 elif "ack" in said:
                     life.acknowledged.append(tuple(said["ack"]))
+                    signs.acknowledged.release()
                 else:
                     life.code = said["gone"]
                     return life
@@ -129,8 +145,8 @@ class Forge:
             yield json.loads(line)
 
 
-async def _end(end: Callable[[int, asyncio.Event], Awaitable[None]], pid: int, ready: asyncio.Event) -> None:
-    await end(pid, ready)
+async def _end(end: End, pid: int, signs: Signs) -> None:
+    await end(pid, signs)
 
 
 @asynccontextmanager
@@ -185,7 +201,8 @@ async def kill_often(
     tally, begun = Tally(seed), time.monotonic()
     async with listening() as target:
         config = configuration(folder, target.url)
-        keeper = Judge(folder / "ledger.db", lambda: target.requests, chance)
+        # Chance of its own: how much of it the judge takes goes by what the record holds.
+        keeper = Judge(folder / "ledger.db", lambda: target.requests, random.Random(seed))
         async with forging(config) as forge:
             while tally.kills < kills:
                 name = points[tally.kills % len(points)]
@@ -215,23 +232,26 @@ async def kill_often(
     return tally
 
 
-def _killer(chance: random.Random, *, at_a_point: bool) -> Callable[[int, asyncio.Event], Awaitable[None]]:
-    early, wait_s = chance.random() < 0.1, chance.uniform(0, LIFE_S)
+def _killer(chance: random.Random, *, at_a_point: bool) -> End:
+    early, share, count = chance.random() < 0.1, chance.random(), chance.randint(1, MAX_ACKNOWLEDGED)
 
-    async def kill(pid: int, ready: asyncio.Event) -> None:
+    async def kill(pid: int, signs: Signs) -> None:
         if at_a_point:
             await asyncio.sleep(POINT_S)  # it kills itself long before
         elif early:
-            await asyncio.sleep(wait_s / 4)
+            await asyncio.sleep(share * STARTING_S)
         else:
-            await ready.wait()
-            await asyncio.sleep(wait_s)
+            with suppress(TimeoutError):  # the judge sees what is missing
+                async with asyncio.timeout(POINT_S):
+                    for _ in range(count):
+                        await signs.acknowledged.acquire()
+            await asyncio.sleep(share * AFTERWARDS_S)
         os.kill(pid, signal.SIGKILL)
 
     return kill
 
 
-async def _after_a_second(pid: int, ready: asyncio.Event) -> None:
-    await ready.wait()
+async def _after_a_second(pid: int, signs: Signs) -> None:
+    await signs.ready.wait()
     await asyncio.sleep(1.0)
     os.kill(pid, signal.SIGTERM)

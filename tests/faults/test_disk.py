@@ -30,8 +30,6 @@ from monitor.storage.sqlite import open_reader
 from tests.app.conftest import WITHIN_S, Process, Target, configuration, daemon
 
 LOUD_S = 60
-PATIENT = {"interval": "2s", "timeout": "900ms"}
-"""The target is a loop of the test's own: a full machine holds it up for a second, which no store did."""
 
 pytestmark = pytest.mark.slow
 
@@ -166,7 +164,7 @@ async def test_while_the_store_fails_nothing_is_promised_and_nothing_is_lost(
     folder = request.getfixturevalue("disk") if name == "full disk" else tmp_path
     if name == "right lost" and not _right_can_be_lost(folder):
         pytest.skip("only root on a file system with immutable files can take a right from an open file")
-    path = configuration(tmp_path, target, services=2, checks=3, **PATIENT)
+    path = configuration(tmp_path, target, services=2, checks=15)
     path.write_text(path.read_text().replace("sqlite:///ledger.db", f"sqlite:///{folder}/ledger.db"))
 
     async def ready(status: int) -> bool:
@@ -202,7 +200,7 @@ async def test_somebody_reads_for_long_and_another_vacuums_beside_a_running_daem
     """An analyst's shell that keeps a transaction open holds the WAL; a VACUUM rewrites the file (F23). Neither costs a
     run or a verdict.
     """
-    path = configuration(tmp_path, target, services=2, checks=3, **PATIENT)
+    path = configuration(tmp_path, target, services=2, checks=15)
     wal = tmp_path / "ledger.db-wal"
 
     async def enough(count: int) -> bool:
@@ -298,7 +296,7 @@ def _right_can_be_lost(folder: Path) -> bool:
 async def test_a_daemon_does_not_start_on_a_read_only_disk_and_readers_still_read(
     tmp_path: Path, target: Target, disk: Path
 ) -> None:
-    path = configuration(tmp_path, target)
+    path = configuration(tmp_path, target, checks=20)
     path.write_text(path.read_text().replace("sqlite:///ledger.db", f"sqlite:///{disk}/ledger.db"))
 
     async def enough() -> bool:

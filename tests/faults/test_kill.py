@@ -13,7 +13,7 @@ from tests.faults.victim import COMMITS, POINTS
 
 KILLS = 100
 SEED = 20261125
-PATIENCE = 100
+PATIENCE = 400
 """A mutant is found out within so many kills, or the test of the tests has failed. Most are after ten; which runs are
 lost where, and whether they said something else than their neighbours, is chance that no seed takes away.
 """

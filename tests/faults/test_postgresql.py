@@ -19,7 +19,7 @@ from monitor.ledger.verify import verify
 from monitor.storage.opening import open_reader
 from tests.app.conftest import Process, Target, configuration, daemon
 from tests.conformance.storage.conftest import _binaries, _server
-from tests.faults.test_disk import PATIENT, asked, every_request_is_on_record, until
+from tests.faults.test_disk import asked, every_request_is_on_record, until
 
 KILLS = 25
 
@@ -80,7 +80,7 @@ def server() -> Iterator[Server]:
 
 
 def configured(folder: Path, target: Target, server: Server) -> Path:
-    path = configuration(folder, target, services=2, checks=2, **PATIENT)
+    path = configuration(folder, target, services=2, checks=30)
     path.write_text(path.read_text().replace("sqlite:///ledger.db", server.url))
     return path
 
@@ -138,7 +138,11 @@ async def test_a_server_that_hangs_is_told_and_probing_goes_on(tmp_path: Path, t
             before = target.requests
             await until_ready(process, 503)
             assert (await process.event("store does not answer"))["level"] == "error"
-            assert target.requests > before + 20, "probes went on"
+
+            async def went_on() -> bool:
+                return target.requests > before + 20
+
+            await until("probes went on", went_on)
         finally:
             server.send(signal.SIGCONT)
         await until_ready(process, 200)

@@ -26,6 +26,7 @@ from sqlalchemy import event
 
 from monitor.app import Daemon, Options
 from monitor.config import load
+from monitor.core.fact import TermsAdopted
 from monitor.core.run import Run
 from monitor.storage import Committed, StoreError, Unit
 from monitor.telemetry.logs import LogFormat, set_up
@@ -37,6 +38,9 @@ committed and nobody knows; everybody was told; what follows from it was derived
 """
 
 COMMITS = POINTS[1:4]
+RELOADING = ("before adopting", "in adopting", "after adopting")
+"""The same three points of the unit that makes a configuration fact, in a life that is ready: of its reload."""
+
 TIMES = {point: 8 if point in COMMITS else 4 for point in POINTS}
 """At which time at a point a life ends, at most: the first commits of a life are its start's, up to three of them, and
 what its detector owes is written from the second of its recorder on.
@@ -62,6 +66,12 @@ class Victim(Daemon):
         self._reached: dict[str, int] = {}
         seed = order["lost_replies"]
         self._chance = None if seed is None else random.Random(seed)
+        self._ready = self._adopting = False
+
+    def reach_commit(self, where: str) -> None:
+        self.reach(f"{where} commit")
+        if self._adopting:
+            self.reach(f"{where} adopting")
 
     def reach(self, point: str) -> None:
         self._reached[point] = self._reached.get(point, 0) + 1
@@ -74,17 +84,19 @@ class Victim(Daemon):
 
     async def start(self) -> None:
         await super().start()
+        self._ready = True
         asyncio.get_running_loop().call_soon(lambda: say(ready=os.getpid()))  # when it listens to signals, too
 
     @asynccontextmanager
     async def _with_parts(self) -> AsyncIterator[None]:
         commit = self.store.commit
-        event.listen(self.store._writer, "commit", lambda _connection: self.reach("in commit"))
+        event.listen(self.store._writer, "commit", lambda _connection: self.reach_commit("in"))
 
         def watched(unit: Unit) -> Committed:
-            self.reach("before commit")
+            self._adopting = self._ready and any(isinstance(fact, TermsAdopted) for fact in unit.facts)
+            self.reach_commit("before")
             committed = commit(unit)
-            self.reach("after commit")
+            self.reach_commit("after")
             if self._chance is not None and unit.runs and self._chance.random() < LOST_REPLIES:
                 raise StoreError("commit to", self.store.target, "the answer was lost", "it is tried again")
             return committed

@@ -14,7 +14,7 @@ from monitor.core.run import Outcome, Run
 from monitor.storage.sqlite import open_reader
 from tests.faults_network.conftest import Isolated
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(240)]
+pytestmark = pytest.mark.slow
 
 LIVE = ("direct", "named")
 Cut = Callable[[Isolated], None]

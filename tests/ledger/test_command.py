@@ -28,7 +28,7 @@ from monitor.ledger.command import (
     read_command,
     write_command,
 )
-from monitor.ledger.incidents_command import (
+from monitor.ledger.incidents.command import (
     AcknowledgeIncident,
     AssignIncident,
     ChangePriority,

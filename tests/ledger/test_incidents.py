@@ -23,7 +23,7 @@ from monitor.core.terms import Agreements
 from monitor.ledger.command import CloseMonth, Command, Exclude
 from monitor.ledger.evidence import rebuild
 from monitor.ledger.incidents import Counter, IncidentBook
-from monitor.ledger.incidents_command import (
+from monitor.ledger.incidents.command import (
     AcknowledgeIncident,
     AssignIncident,
     ChangePriority,
@@ -39,10 +39,10 @@ from monitor.ledger.incidents_command import (
     SupplyIncident,
     WorkAroundIncident,
 )
-from monitor.ledger.incidents_report import PIECES, is_given
-from monitor.ledger.incidents_view import Desk, board, lines, of_outages, review, timeline
-from monitor.ledger.incoming import ImportRefusedError
+from monitor.ledger.incidents.report import PIECES, is_given
+from monitor.ledger.incidents.view import Desk, board, lines, of_outages, review, timeline
 from monitor.ledger.interchange import export, import_
+from monitor.ledger.interchange.incoming import ImportRefusedError
 from monitor.ledger.verify import verify
 from monitor.ledger.yearly import yearly
 from monitor.storage.opening import open_store
@@ -267,6 +267,20 @@ def test_a_request_escalates_once_and_then_tells_the_owners_again(keeper: Keeper
         ("escalation", "escalation-manager"),
         ("request", "escalation-manager"),
     ]
+
+
+def test_the_provider_escalates_what_only_a_partner_reported(keeper: Keeper) -> None:
+    """No internal clocks run on it: level 2 is whoever they would go to, and the partner's clocks go on."""
+    keeper.given(REPORT)
+    ask = EscalateIncident(incident="i-1", reason=EscalationReason.STALLED_PROGRESS, note="the vendor is silent")
+    requested, escalated = keeper.given(ask)
+    assert isinstance(requested, Incident)
+    assert isinstance(escalated, Incident)
+    assert (escalated.level, escalated.partner, escalated.owners) == (2, None, ("escalation-manager",))
+    assert events(keeper.given(ask)) == ["requested"]
+    document = timeline(desk_of(keeper), "i-1")
+    assert document is not None
+    assert "escalated to level 2: escalation-manager (stalled progress)" in "\n".join(lines(document))
 
 
 def test_a_plan_and_a_call_are_told_to_the_partner(keeper: Keeper) -> None:

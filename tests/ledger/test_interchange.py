@@ -32,8 +32,8 @@ from monitor.core.fact import (
 from monitor.core.instant import parse_instant
 from monitor.core.run import Origin, Outcome, Run, SourceKey, StatedSpan
 from monitor.core.wire import read_place
-from monitor.ledger.incoming import BATCH_LINES, ImportRefusedError
 from monitor.ledger.interchange import ALWAYS, UNFINISHED_IMPORT, ImportReport, export, import_
+from monitor.ledger.interchange.incoming import BATCH_LINES, ImportRefusedError
 from monitor.ledger.verify import verify
 from monitor.storage import Store, StoreError, Unit
 from monitor.storage.sqlite import open_store
@@ -282,7 +282,7 @@ class CutShort(SqlStore):
 def test_an_import_that_was_cut_short_is_simply_repeated(
     make: Callable[[str], SqlStore], monkeypatch: pytest.MonkeyPatch, after: int
 ) -> None:
-    monkeypatch.setattr("monitor.ledger.incoming.BATCH_LINES", 4)
+    monkeypatch.setattr("monitor.ledger.interchange.incoming.BATCH_LINES", 4)
     whole, store = make("whole"), make("store")
     take(whole, FILE)
     store.__class__ = CutShort
@@ -314,7 +314,7 @@ def run(source: SourceKey, start_us: int, outcome: Outcome = Outcome.PASS, **mor
 def test_a_file_that_changes_under_the_import_is_noticed_before_it_is_written(
     store: SqlStore, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("monitor.ledger.incoming.BATCH_LINES", 4)
+    monkeypatch.setattr("monitor.ledger.interchange.incoming.BATCH_LINES", 4)
     path = tmp_path / "file.jsonl"
     path.write_bytes(FILE)
 

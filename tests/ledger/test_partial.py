@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -22,16 +21,17 @@ from monitor.core.run import Run, SourceKey
 from monitor.core.segment import read_runs
 from monitor.core.verdict import judge
 from monitor.core.wire import read_place, read_run
-from monitor.ledger.carried import read_row, read_sealed
 from monitor.ledger.evidence import check_lists
-from monitor.ledger.partial import UnknownPartnerError, export_partial
+from monitor.ledger.interchange.carried import read_row, read_sealed
+from monitor.ledger.interchange.partial import UnknownPartnerError, export_partial
 from monitor.ledger.record import read_record
 from tests.ledger.keeping import APRIL, BOTH, CLOSING, Keeper, two_partners
 
 
-@pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    with two_partners(tmp_path) as keeper:
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    """Only read from."""
+    with two_partners(tmp_path_factory.mktemp("partners")) as keeper:
         yield keeper
 
 

@@ -146,7 +146,7 @@ def start_mail(authority: trustme.CA) -> Iterator[Callable[..., MailServer]]:
             options |= {"tls_context": context, "require_starttls": True}
         if login:
             options |= {"authenticator": server.authenticate, "auth_required": True, "auth_require_tls": tls}
-        controller = _Anywhere(server, hostname="127.0.0.1", port=0, **options)
+        controller = _Anywhere(server, hostname="127.0.0.1", port=0, ready_timeout=30.0, **options)
         controller.start()
         running.append(controller)
         server.port = controller.port

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import time
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +17,7 @@ from probes._answer import Answer, NotJsonError, plain_steps
 from probes._judge import Judge, same
 from probes.template import Expander
 from probes.transaction import SpecError, parse
+from tests.probes.asking import turns
 
 BODY = json.dumps(
     {
@@ -221,23 +221,9 @@ def test_what_is_plainly_met_is_met_when_it_is_looked_at(kind: str, text: str, b
 @pytest.mark.parametrize("size", [26, 100_000])
 async def test_a_pattern_that_never_ends_is_our_own_fault_and_blocks_nobody(size: int) -> None:
     """FAULTS 2.D: `(a+)+$` froze the loop for 3.4 s on 26 characters."""
-    ticks = 0
-    longest_s = 0.0
-
-    async def tick() -> None:
-        nonlocal ticks, longest_s
-        while True:
-            before = time.monotonic()
-            await asyncio.sleep(0.005)
-            longest_s = max(longest_s, time.monotonic() - before)
-            ticks += 1
-
-    ticking = asyncio.create_task(tick())
-    with pytest.raises(OwnFault, match="backtracking"):
+    with turns() as watch, pytest.raises(OwnFault, match="backtracking"):
         await judged({"body": {"matches": r"^(?:a|a|aa)+$"}}, facts(b"a" * size + b"b"))
-    ticking.cancel()
-    assert ticks > 20
-    assert longest_s < 0.25
+    assert watch.longest_s < 0.25
 
 
 async def test_messages_hold_foreign_text_on_one_line_and_bounded() -> None:
@@ -343,9 +329,8 @@ async def test_xml_reads_no_file_and_no_entity_grows(tmp_path: Path) -> None:
     assert "c4n4ry" not in said[0].rpartition("got")[2]
     levels = "".join(f'<!ENTITY l{n} "{f"&l{n - 1};" * 10}">' for n in range(1, 10))
     laughs = f'<!DOCTYPE a [<!ENTITY l0 "ha">{levels}]><a>&l9;</a>'.encode()
-    begun = time.monotonic()
-    await judged({"xpath": {"string-length(/a)": {"max": 1000}}}, facts(laughs, kind=b"text/xml"))
-    assert time.monotonic() - begun < 1
+    (refused,) = await judged({"xpath": {"string-length(/a)": {"min": 0}}}, facts(laughs, kind=b"text/xml"))
+    assert "amplification" in refused
 
 
 @pytest.mark.parametrize(
@@ -372,10 +357,8 @@ def test_what_cannot_be_meant_is_refused_when_it_is_read(expect: dict[str, Any],
 
 
 async def test_a_pattern_of_a_schema_takes_linear_time() -> None:
-    body = json.dumps({"a": "a" * 50_000 + "!"}).encode()
-    begun = time.monotonic()
+    body = json.dumps({"a": "a" * 50_000 + "!"}).encode()  # with backtracking it would never end
     (said,) = await judged({"schema": {"properties": {"a": {"pattern": "^(a+)+$"}}}}, facts(body))
-    assert time.monotonic() - begun < 1
     assert said.startswith("s.schema: schema: at $.a:")
 
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import json
+import statistics
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import pytest
 
@@ -16,7 +16,15 @@ from probes._judge import Judge
 from probes._net import LiveNetwork
 from probes.template import Expander
 from probes.transaction import parse
-from tests.probes.asking import ask, descriptors_fall_to, open_descriptors, reset_peak, resident_bytes
+from tests.probes.asking import (
+    ask,
+    ask_in_time,
+    descriptors_fall_to,
+    open_descriptors,
+    reset_peak,
+    resident_bytes,
+    turns,
+)
 from tests.probes.hostile import Hostile, catalogue
 
 PROTOCOL, TIMEOUT = FailReason.PROTOCOL, FailReason.TIMEOUT
@@ -79,8 +87,10 @@ def test_every_behaviour_has_its_case() -> None:
 async def test_each_behaviour_is_a_classified_failure(behaviour: str, hostile: Hostile, network: LiveNetwork) -> None:
     reason, words = CASES[behaviour]
     descriptors = open_descriptors()
-    timeout_s = 0.4 if reason is TIMEOUT else 20
-    result = await ask(network, {"http": {"get": hostile.url(behaviour)}}, timeout_s=timeout_s)
+    check = {"http": {"get": hostile.url(behaviour)}}
+    result = await (
+        ask_in_time(network, check, timeout_s=0.8) if reason is TIMEOUT else ask(network, check, timeout_s=60)
+    )
     assert (result.outcome, result.reason) == (Outcome.FAIL, reason), result.message
     assert words in (result.message or "")
     assert result.step == "http"
@@ -96,53 +106,43 @@ async def test_a_redirect_to_cloud_metadata_is_never_followed(hostile: Hostile, 
     assert "cloud metadata" in (result.message or "")
 
 
-class Turns:
-    """The most CPU time that this thread spent between two turns of its loop: noise of the machine left out."""
-
-    def __init__(self) -> None:
-        self.longest_s = 0.0
-        self._last_s = time.thread_time()
-        self._handle = asyncio.get_running_loop().call_soon(self._tick)
-
-    def _tick(self) -> None:
-        now_s = time.thread_time()
-        self.longest_s = max(self.longest_s, now_s - self._last_s)
-        self._last_s = time.thread_time()
-        self._handle = asyncio.get_running_loop().call_later(0.0005, self._tick)
-
-    def stop(self) -> None:
-        self._handle.cancel()
+@pytest.fixture(scope="module")
+def held_s() -> float:
+    """How much CPU time one turn of the loop may take here: three times what reading the dearest body in one go costs,
+    which is the largest piece of work that is not cut up. It is 50 ms where a core reads that body in 17.
+    """
+    spent_s = []
+    for _ in range(5):
+        gc.collect()
+        gc.disable()
+        begun_s = time.thread_time()
+        json.loads(BODIES["many small arrays"])
+        spent_s.append(time.thread_time() - begun_s)
+        gc.enable()
+    return 3 * statistics.median(spent_s)
 
 
-@contextmanager
-def turns() -> Iterator[Turns]:
-    """With what was loaded set apart from the collector, as in the daemon: a test session holds a million objects."""
-    gc.collect()
-    gc.freeze()
-    watch = Turns()
-    try:
-        yield watch
-    finally:
-        watch.stop()
-        gc.unfreeze()
-
-
-async def test_a_million_one_byte_chunks_are_a_body_of_a_million_bytes(hostile: Hostile, network: LiveNetwork) -> None:
+async def test_a_million_one_byte_chunks_are_a_body_of_a_million_bytes(
+    hostile: Hostile, network: LiveNetwork, held_s: float
+) -> None:
     with turns() as watch:
-        result = await ask(network, {"http": {"get": hostile.url("million_chunks")}, "expect": {"size": ">= 1MB"}})
+        check = {"http": {"get": hostile.url("million_chunks")}, "expect": {"size": ">= 1MB"}}
+        result = await ask(network, check, timeout_s=60)
     assert result.outcome is Outcome.PASS, result.message
     assert result.facts["size"] == 1_000_000
-    assert watch.longest_s < 0.05
+    assert watch.longest_s < held_s
 
 
-async def test_nothing_hostile_holds_the_loop_or_the_memory(hostile: Hostile, network: LiveNetwork) -> None:
+async def test_nothing_hostile_holds_the_loop_or_the_memory(
+    hostile: Hostile, network: LiveNetwork, held_s: float
+) -> None:
     await ask(network, {"http": {"get": hostile.url("good")}})
     for behaviour in sorted(set(CASES) - {"slow_drip", "silence", "half_a_head", "stalled_body"}):
         before = resident_bytes()
         reset_peak()
         with turns() as watch:
             await ask(network, {"http": {"get": hostile.url(behaviour)}})
-        assert watch.longest_s < 0.05, behaviour
+        assert watch.longest_s < held_s, behaviour
         # The server lives in this process: what it sends and buffers counts too.
         assert resident_bytes(peak=True) - before < 5 << 20, behaviour
 
@@ -182,7 +182,7 @@ WISHES: dict[str, dict[str, object]] = {
 
 
 @pytest.mark.parametrize("wish", WISHES)
-async def test_no_hostile_body_holds_the_loop_whatever_is_asked_of_it(wish: str) -> None:
+async def test_no_hostile_body_holds_the_loop_whatever_is_asked_of_it(wish: str, held_s: float) -> None:
     step = parse({"http": {"get": "http://a.test/"}, "expect": WISHES[wish]}).steps[0]
 
     async def judged(body: bytes) -> None:
@@ -197,4 +197,4 @@ async def test_no_hostile_body_holds_the_loop_whatever_is_asked_of_it(wish: str)
     for name, body in BODIES.items():
         with turns() as watch:
             await judged(body)
-        assert watch.longest_s < 0.05, name
+        assert watch.longest_s < held_s, name

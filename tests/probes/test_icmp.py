@@ -14,7 +14,7 @@ from probes._icmp import checksum
 from probes._net import LiveNetwork
 from probes.transaction import SpecError, parse
 from tests.conformance.probes import namespace
-from tests.probes.asking import ask, open_descriptors
+from tests.probes.asking import ask, ask_in_time, open_descriptors
 
 
 def may_ping() -> bool:
@@ -82,7 +82,7 @@ async def test_one_socket_a_family_serves_everybody(isolated: namespace.Namespac
         before = open_descriptors()
         asked = [("127.0.0.1", None), (namespace.REFUSING, FailReason.CONNECT), ("::1", None)] * 20
         answers = asyncio.gather(*(ask(network, ping(host, count=3, size=1400)) for host, _ in asked))
-        silent = await ask(network, ping("192.0.2.1"), timeout_s=0.3)
+        silent = await ask_in_time(network, ping("192.0.2.1"), timeout_s=0.3)
         results = await answers
         assert open_descriptors() == before
     assert silent.reason is FailReason.TIMEOUT
@@ -103,14 +103,18 @@ async def test_who_says_that_it_leads_nowhere_is_heard_at_once(
 
 
 async def test_a_round_trip_does_not_wait_for_our_loop(isolated: namespace.Namespace, network: LiveNetwork) -> None:
-    with isolated.entered():
-        task = asyncio.create_task(ask(network, ping("127.0.0.1")))
-        await asyncio.sleep(0)  # it has begun, and waits
-        assert network.open_connections == 1
-        time.sleep(0.3)  # noqa: ASYNC251 - the fault itself
-        result = await task
-    assert result.steps[0].duration_ns > 300_000_000
-    assert max(result.facts["rtt_us"]) < 100_000
+    """What the kernel itself needs on a busy machine may be long now and then, what waits for our loop always is."""
+    longest_us: list[int] = []
+    while min(longest_us, default=300_000) >= 100_000 and len(longest_us) < 20:
+        with isolated.entered():
+            task = asyncio.create_task(ask(network, ping("127.0.0.1")))
+            await asyncio.sleep(0)  # it has begun, and waits
+            assert network.open_connections == 1
+            time.sleep(0.3)  # noqa: ASYNC251 - the fault itself
+            result = await task
+        assert result.steps[0].duration_ns > 300_000_000
+        longest_us.append(max(result.facts["rtt_us"]))
+    assert min(longest_us) < 100_000
 
 
 async def test_the_echoes_of_others_do_not_even_wake_us(isolated: namespace.Namespace, network: LiveNetwork) -> None:
@@ -149,7 +153,7 @@ async def test_replies_that_we_had_no_room_for_are_not_missing(
     monkeypatch.setattr("probes._icmp._RECEIVE_BYTES", 1)
     with isolated.entered():
         result = await ask(network, ping("127.0.0.1", count=20, size=1400), timeout_s=0.3)
-        silence = await ask(network, ping("192.0.2.1"), timeout_s=0.3)
+        silence = await ask_in_time(network, ping("192.0.2.1"), timeout_s=0.3)
     assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.STALLED)
     assert (silence.outcome, silence.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
 

@@ -15,7 +15,7 @@ import trustme
 
 from probes import FailReason, InconclusiveReason, Outcome, Phase, TlsPolicy, _tls
 from probes._net import LiveNetwork
-from tests.probes.asking import ask, listening
+from tests.probes.asking import ask, ask_in_time, listening
 
 GOOD = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"
 LONG_AGO = dt.datetime(2020, 5, 17, 12, 0, tzinfo=dt.UTC)
@@ -178,7 +178,7 @@ async def test_a_silent_handshake_times_out(network: LiveNetwork) -> None:
 
     async with listening(stay) as port:
         check = https(port, verify=False, why_unverified="no roots to load first")
-        result = await ask(network, check, timeout_s=0.3)
+        result = await ask_in_time(network, check, timeout_s=0.5)
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
     assert "TLS handshake" in (result.message or "")
 

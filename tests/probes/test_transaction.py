@@ -10,6 +10,7 @@ import socket
 import types
 import urllib.parse
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,8 +20,9 @@ from aiohttp import web
 from probes import FailReason, InconclusiveReason, Outcome, OwnFault, ProbeError, Result
 from probes._judge import MAX_SHOWN
 from probes._net import LiveNetwork
+from probes._poller import LATE_NS
 from probes.transaction import finally_budget_ns, parse, run
-from tests.probes.asking import SECOND_NS, ask, context
+from tests.probes.asking import SECOND_NS, ask, context, in_virtual_time
 
 CANARY = 'k4n/r1+y~ü&"<'
 SECRETS = {"PROBE_USER": "jaga", "PROBE_PASSWORD": CANARY, "file:/run/key": "a-file-secret", "PORT": "80"}
@@ -101,13 +103,22 @@ def shop() -> Shop:
     return Shop()
 
 
-@pytest.fixture
-async def base(shop: Shop) -> AsyncIterator[str]:
+@asynccontextmanager
+async def opened(shop: Shop) -> AsyncIterator[str]:
+    """The address of the shop."""
     runner = web.AppRunner(shop.app(), shutdown_timeout=0.1)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
-    yield f"http://127.0.0.1:{runner.addresses[0][1]}"
-    await runner.cleanup()
+    try:
+        yield f"http://127.0.0.1:{runner.addresses[0][1]}"
+    finally:
+        await runner.cleanup()
+
+
+@pytest.fixture
+async def base(shop: Shop) -> AsyncIterator[str]:
+    async with opened(shop) as address:
+        yield address
 
 
 def log_in(base: str, **more: object) -> dict[str, Any]:
@@ -222,21 +233,37 @@ async def test_a_failing_finally_is_reported_and_changes_nothing(base: str, netw
     assert (last_trace.error, last_trace.final) == (None, True)
 
 
-async def test_finally_has_time_of_its_own_after_a_time_out(base: str, shop: Shop, network: LiveNetwork) -> None:
+def asked_slowly(shop: Shop, check: Callable[[str], dict[str, Any]], *, timeout_s: float = 10) -> Result:
+    """The result of the check, given the shop's address, where only the shop's slowness takes time."""
+
+    async def story(network: LiveNetwork) -> Result:
+        async with opened(shop) as base:
+            return await ask(network, check(base), secrets=SECRETS, timeout_s=timeout_s)
+
+    return in_virtual_time(story)
+
+
+def test_finally_has_time_of_its_own_after_a_time_out(shop: Shop) -> None:
     shop.slow_s = 5
-    slow = {"name": "slow", "http": {"get": f"{base}/slow"}}
-    tidy = {"name": "tidy", "http": {"get": f"{base}/session"}}
-    result = await ask(network, {"steps": [slow], "finally": [tidy]}, timeout_s=0.4)
+
+    def check(base: str) -> dict[str, Any]:
+        slow = {"name": "slow", "http": {"get": f"{base}/slow"}}
+        return {"steps": [slow], "finally": [{"name": "tidy", "http": {"get": f"{base}/session"}}]}
+
+    result = asked_slowly(shop, check, timeout_s=0.4)
     assert (result.outcome, result.reason, result.step) == (Outcome.FAIL, FailReason.TIMEOUT, "slow")
     assert (result.steps[1].name, result.steps[1].http_status) == ("tidy", 200)
 
 
-async def test_finally_has_no_more_time_than_its_budget(base: str, shop: Shop, network: LiveNetwork) -> None:
+def test_finally_has_no_more_time_than_its_budget(shop: Shop) -> None:
     shop.slow_s = 5
-    slow = {"name": "slow", "http": {"get": f"{base}/slow"}}
-    result = await ask(network, {"steps": [log_in(base)], "finally": [slow]}, secrets=SECRETS, timeout_s=2)
+    result = asked_slowly(
+        shop,
+        lambda base: {"steps": [log_in(base)], "finally": [{"name": "slow", "http": {"get": f"{base}/slow"}}]},
+        timeout_s=2,
+    )
     assert result.outcome is Outcome.PASS
-    assert 0.5 * SECOND_NS <= result.steps[1].duration_ns < 1.5 * SECOND_NS
+    assert 0.5 * SECOND_NS <= result.steps[1].duration_ns < 0.51 * SECOND_NS
     assert "time ran out" in (result.steps[1].error or "")
 
 
@@ -245,10 +272,9 @@ def test_the_budget_of_finally() -> None:
     assert finally_budget_ns(60 * SECOND_NS) == 5 * SECOND_NS
 
 
-async def test_a_time_limit_fails_as_an_assertion(base: str, shop: Shop, network: LiveNetwork) -> None:
+def test_a_time_limit_fails_as_an_assertion(shop: Shop) -> None:
     shop.slow_s = 0.1
-    check = {"http": {"get": f"{base}/slow"}, "expect": {"time": "< 50ms"}}
-    result = await ask(network, check)
+    result = asked_slowly(shop, lambda base: {"http": {"get": f"{base}/slow"}, "expect": {"time": "< 50ms"}})
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.ASSERTION)
     assert (result.message or "").startswith("time: expected < 50ms, took 1")
     assert result.steps[0].failed_assertions == ("http.time",)
@@ -256,11 +282,14 @@ async def test_a_time_limit_fails_as_an_assertion(base: str, shop: Shop, network
 
 async def test_no_step_begins_after_the_deadline(base: str, network: LiveNetwork) -> None:
     spec = parse({"http": {"get": f"{base}/session"}})
-    ctx = context(network, timeout_s=-0.01)
-    result = await run(spec, ctx)
+    ctx = context(network)
+
+    async def late_by(late_ns: int) -> Result:
+        return await run(spec, dataclasses.replace(ctx, now_ns=lambda: ctx.deadline_ns + late_ns))
+
+    result = await late_by(LATE_NS)
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
-    late = context(network, timeout_s=-1)
-    result = await run(spec, late)
+    result = await late_by(LATE_NS + 1)
     assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.STALLED)
     assert result.tainted
 

@@ -24,7 +24,6 @@ from tests.recorder.session import RUNS
 pytestmark = [
     pytest.mark.skipif(shutil.which("strace") is None, reason="strace records the system calls"),
     pytest.mark.slow,
-    pytest.mark.timeout(300),
 ]
 SEED = 5
 VERIFY_EVERY = 100

@@ -21,7 +21,7 @@ from monitor.clock import AnchoredClock, LoopAlarm
 if TYPE_CHECKING:
     from _typeshed import FileDescriptorLike
 
-STUCK_S = 10.0
+STUCK_S = 60.0
 IN_FLIGHT_S = 0.001
 
 

@@ -10,7 +10,7 @@ import pytest
 from monitor.core.fact import Fact
 from monitor.core.incident_fact import Delivery, Incident
 from monitor.ledger.act import Done
-from monitor.ledger.incidents_command import CloseIncident
+from monitor.ledger.incidents.command import CloseIncident
 from monitor.storage.sqlite import open_reader
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.world import HOUR, MINUTE, SECOND, START_US, World, crash

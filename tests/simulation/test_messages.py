@@ -24,7 +24,7 @@ from monitor.core.incident_fact import Delivery
 from monitor.detector.routing import Manners
 from monitor.ledger.act import Done
 from monitor.ledger.command import AnnounceMaintenance, CancelMaintenance
-from monitor.ledger.incidents_command import AcknowledgeIncident
+from monitor.ledger.incidents.command import AcknowledgeIncident
 from monitor.storage.sqlite import open_reader
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.test_day import statement

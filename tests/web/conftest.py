@@ -128,7 +128,7 @@ async def api(api_desk: LedgerDesk) -> AsyncIterator[Api]:
         checkpoint=lambda: "jaga/test\n1\nroot\n",
     )
     listening = await listen(handed, api_desk, "127.0.0.1", 0)
-    async with aiohttp.ClientSession(listening.url, timeout=aiohttp.ClientTimeout(total=20)) as http:
+    async with aiohttp.ClientSession(listening.url, timeout=aiohttp.ClientTimeout(total=60)) as http:
         yield Api(desk=api_desk, listening=listening, http=http, not_ready=reasons)
     await listening.stop()
 

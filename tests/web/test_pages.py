@@ -100,7 +100,7 @@ async def served(daemon: _Daemon, desk: LedgerDesk) -> AsyncIterator[Listening]:
 
 @pytest.fixture
 async def http(served: Listening) -> AsyncIterator[aiohttp.ClientSession]:
-    async with aiohttp.ClientSession(served.url, timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(served.url, timeout=aiohttp.ClientTimeout(total=60)) as session:
         yield session
 
 
@@ -217,7 +217,7 @@ async def _raw(served: Listening, request: bytes) -> bytes:
     reader, writer = await asyncio.open_connection(served.host, served.port)
     writer.write(request)
     await writer.drain()
-    answer = await asyncio.wait_for(reader.read(), 10)
+    answer = await asyncio.wait_for(reader.read(), 30)
     writer.close()
     return answer
 

@@ -13,14 +13,14 @@ from monitor.core.incident import Illegal, State
 from monitor.core.incident_fact import REQUESTED_LEVELS, Cause, Incident, IncidentEvent
 from monitor.core.instant import format_instant
 from monitor.ledger.incidents import Carried, Counter, IncidentBook, follow, free_id, message, settle
-from monitor.ledger.incidents_command import (
+from monitor.ledger.incidents.command import (
     CloseIncident,
     EscalateIncident,
     EventCommand,
     IncidentCommand,
     OpenIncident,
 )
-from monitor.ledger.incidents_report import (
+from monitor.ledger.incidents.report import (
     PIECES,
     REPORTER_FIELDS,
     is_given,

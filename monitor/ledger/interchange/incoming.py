@@ -27,8 +27,8 @@ from monitor.core.instant import format_instant
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import SegmentError, read_runs
 from monitor.core.terms import TermsError
-from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
-from monitor.ledger.carried import (
+from monitor.core.wire import MAX_INTEGER, FactError, read_fact, read_place, read_run, read_spans, write_fact
+from monitor.ledger.interchange.carried import (
     END,
     FILE,
     MARK,
@@ -39,7 +39,7 @@ from monitor.ledger.carried import (
     read_row,
     read_sealed,
 )
-from monitor.ledger.lines import MAX_LINE_BYTES, LineError, parse_line
+from monitor.ledger.interchange.lines import MAX_LINE_BYTES, LineError, parse_line
 from monitor.storage import Reader, SealedSegment, StoredRun
 
 FORMAT = "jaga-ledger/1"
@@ -192,6 +192,7 @@ def read_item(written: dict[str, Any]) -> Item:
     try:
         fact = read_fact(written)
         _check_terms(fact)
+        _check_dates(fact)
         return Item(content=fact, place=None if place is None else read_place(place))
     except FactError as error:
         if "type" not in written:
@@ -220,6 +221,21 @@ def _check_terms(fact: Fact) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         zone = fact.terms.get("timezone")
         raise FactError(f"terms of {fact.contract}: {zone!r} is no time zone such as Asia/Jakarta") from error
+
+
+def _check_dates(fact: Fact) -> None:
+    """Refuse an agreement from or until an instant that no close could record: its integers lie below 2^53."""
+    if isinstance(fact, facts.TermsAdopted):
+        stated = {"effective_from": fact.effective_from_us}
+    elif isinstance(fact, facts.Subscribed):
+        stated = {name: at for name, at in (("from", fact.from_us), ("until", fact.until_us)) if at is not None}
+    else:
+        return
+    for name, at_us in stated.items():
+        if abs(at_us) > MAX_INTEGER:
+            raise FactError(
+                f'"{name}" {format_instant(at_us)} lies outside the years 1684 to 2255 that the record counts'
+            )
 
 
 def numbered(source: BinaryIO) -> Iterator[tuple[int, bytes]]:

@@ -20,9 +20,9 @@ from monitor.core.run import Origin
 from monitor.core.segment import Segment
 from monitor.core.terms import Agreements
 from monitor.core.wire import write_spans
-from monitor.ledger.carried import END, write_row, write_sealed
-from monitor.ledger.incoming import HEADER
 from monitor.ledger.interchange import ALWAYS, Progress, Through, decision_line, write_line
+from monitor.ledger.interchange.carried import END, write_row, write_sealed
+from monitor.ledger.interchange.incoming import HEADER
 from monitor.storage import Reader, SealedSegment
 
 PARTIAL, LEAF = "partial", "leaf"

@@ -30,8 +30,8 @@ from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import hour_of
 from monitor.core.span import Span
 from monitor.core.wire import write_fact, write_place, write_spans
-from monitor.ledger.carried import END, MARK, SEGMENT, write_file, write_message, write_row, write_sealed
-from monitor.ledger.incoming import (
+from monitor.ledger.interchange.carried import END, MARK, SEGMENT, write_file, write_message, write_row, write_sealed
+from monitor.ledger.interchange.incoming import (
     HEADER,
     ImportRefusedError,
     Incoming,
@@ -42,7 +42,7 @@ from monitor.ledger.incoming import (
     imported_runs,
     read_item,
 )
-from monitor.ledger.lines import parse_line
+from monitor.ledger.interchange.lines import parse_line
 from monitor.storage import Committed, Reader, SealedSegment, Store, StoredRun, Unit
 from monitor.storage.beside import BesideFiles
 

@@ -18,10 +18,10 @@ from monitor.core.fact import Sealed
 from monitor.core.run import Origin, Run, StatedSpan
 from monitor.core.segment import Segment, root_of
 from monitor.core.wire import FactError, read_place
-from monitor.ledger.carried import END, FILE, MARK, MESSAGE, Parts, read_message
-from monitor.ledger.incoming import HEADER, ImportRefusedError, Problem, numbered, read_item
 from monitor.ledger.interchange import UNFINISHED_IMPORT, Progress, Rebuild, twice
-from monitor.ledger.lines import LineError, parse_line
+from monitor.ledger.interchange.carried import END, FILE, MARK, MESSAGE, Parts, read_message
+from monitor.ledger.interchange.incoming import HEADER, ImportRefusedError, Problem, numbered, read_item
+from monitor.ledger.interchange.lines import LineError, parse_line
 from monitor.ledger.verify import verify
 from monitor.storage import Mover, Reader, SealedSegment, Store, Unit
 from monitor.storage.beside import BesideError, BesideFiles

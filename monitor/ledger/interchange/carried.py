@@ -10,10 +10,11 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from monitor.core.body import Arrived
 from monitor.core.chain import digest
 from monitor.core.instant import HOUR_US, format_instant_us
 from monitor.core.run import Origin, Run
-from monitor.core.segment import Arrived, Segment, SegmentKey, read_runs, write_segment
+from monitor.core.segment import Segment, SegmentKey, read_runs, write_segment
 from monitor.core.wire import COUNT, ID, INSTANT, INTEGER, TEXT, FactError, Form, write_run
 from monitor.storage import OutboxRow, SealedSegment, StoredRun
 
