@@ -18,6 +18,7 @@ from sqlalchemy import (
     Dialect,
     Engine,
     Insert,
+    Update,
     and_,
     column,
     delete,
@@ -124,6 +125,10 @@ class SqlStore(SqlReader):
         self._ids.update(new_sources)
 
 
+LEDGER_COLUMNS = ("arrival", "seq", "hash", "epoch", "recorded_at_us", "first_own_seq", "cold_until_us")
+"""Where the ledger stands, as its row says it."""
+
+
 class Statements:
     """The statements of every batch, compiled once for an engine and bound by position, which drivers run fastest."""
 
@@ -167,8 +172,11 @@ class Statements:
             ("seq", "type", "origin", "recorded_at_us", "epoch", "prev", "hash", "data", "crc"),
         )
         self.insert_source = sources.on_conflict_do_nothing()
+        stands = select(*(LEDGER.c[name] for name in LEDGER_COLUMNS)).with_for_update()
+        self.lock_ledger = str(stands.compile(dialect=dialect))
+        self.save_ledger = self._compiled(update(LEDGER), (*LEDGER_COLUMNS, "crc"))
 
-    def _compiled(self, statement: Insert, columns: tuple[str, ...]) -> str:
+    def _compiled(self, statement: Insert | Update, columns: tuple[str, ...]) -> str:
         compiled = statement.compile(dialect=self.dialect, column_keys=list(columns))
         assert tuple(getattr(compiled, "positiontup", ())) == columns, "the parameters of a batch are bound by position"
         return str(compiled)
@@ -198,11 +206,9 @@ class _Transaction:
 
     def lock(self) -> None:
         """Take the write lock and learn where the ledger stands."""
-        row = self._connection.execute(select(LEDGER).with_for_update()).mappings().one()
-        self._head = Head(seq=row["seq"], hash=row["hash"], epoch=row["epoch"], recorded_at_us=row["recorded_at_us"])
-        self._arrival = row["arrival"]
-        self._first_own_seq = row["first_own_seq"]
-        self._cooling.until_us = row["cold_until_us"]
+        row = self._connection.exec_driver_sql(self._statements.lock_ledger).one()
+        self._arrival, seq, hash_, epoch, recorded_at_us, self._first_own_seq, self._cooling.until_us = row
+        self._head = Head(seq=seq, hash=hash_, epoch=epoch, recorded_at_us=recorded_at_us)
 
     @property
     def connection(self) -> Connection:
@@ -332,7 +338,7 @@ class _Transaction:
         """
         if unit.disputed:
             return (), runs
-        late = {id(run) for run in runs if self._cooling.has_expired(run)}
+        late = {id(run) for run in runs if self._cooling.has_expired(run)} if self._cooling.expired_any else set()
         if self._first_own_seq is not None:
             late |= {id(run) for run in runs if run.origin is Origin.IMPORTED}
         if not late:
@@ -512,17 +518,9 @@ class _Transaction:
 
     def _save(self) -> None:
         head = self._head
-        values = {
-            "arrival": self._arrival,
-            "seq": head.seq,
-            "hash": head.hash,
-            "epoch": head.epoch,
-            "recorded_at_us": head.recorded_at_us,
-            "first_own_seq": self._first_own_seq,
-            "cold_until_us": self._cooling.until_us,
-        }
-        crc = checksum((1, *values.values()))
-        self._connection.execute(update(LEDGER).values(values | {"crc": crc}))
+        stands = (head.seq, head.hash, head.epoch, head.recorded_at_us, self._first_own_seq, self._cooling.until_us)
+        row = (self._arrival, *stands)
+        self._connection.exec_driver_sql(self._statements.save_ledger, (*row, checksum((1, *row))))
 
     def _many(self, statement: str, rows: Sequence[tuple[Any, ...]]) -> int:
         """Run a compiled statement for many rows; how many rows it changed."""

@@ -97,7 +97,9 @@ def test_a_worked_deadline(case: Mapping[str, Any]) -> None:
     assert audit.shown(audit.claim_deadline(end - 1, zone, "30d"), zone) == case["expected"]["deadline_exclusive"]
 
 
-@pytest.mark.parametrize("seed", range(10))
+# Of the first forty, twelve in which little is told often and much is decided.
+@pytest.mark.exhaustive
+@pytest.mark.parametrize("seed", [1, 6, 7, 9, 10, 15, 20, 24, 28, 32, 34, 38])
 def test_a_random_world(seed: int, tmp_path: Path) -> None:
     given = world(seed)
     with books(tmp_path, given.now_us, given.lines) as kept:

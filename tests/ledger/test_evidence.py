@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -102,6 +103,7 @@ def in_batches(world: oracle.World, chance: random.Random) -> Iterator[tuple[lis
         yield [i for i in batch if isinstance(i, Run)], [i for i in batch if not isinstance(i, Run)]
 
 
+@pytest.mark.exhaustive
 @settings(
     max_examples=60,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
