@@ -340,8 +340,6 @@ class _Desk:
             raise _refuse(f"a claim at {format_instant(at_us)} lies in the future")
         if at_us < ground.period.start_us:
             raise _refuse(f"a claim at {format_instant(at_us)} lies before {month} began")
-        if self.now_us < ground.period.end_us:
-            raise _refuse(f"{month} has not ended: it ends at {format_instant(ground.period.end_us)}")
         self.claimable(command, ground)
         zone = self.months.basis.zone(ground.terms.zone)
         deadline_us = self.months.claim_deadline_us(ground)

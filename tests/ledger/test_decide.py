@@ -369,7 +369,7 @@ def test_an_annulment_acts_at_once_and_its_reversal_too(keeper: Keeper) -> None:
 @pytest.mark.parametrize(
     ("now_us", "command", "reason"),
     [
-        (NOW, CLAIM, "2026-04 has not ended"),
+        (NOW, replace(CLAIM, month="2026-05"), "lies before 2026-05 began"),
         (CLOSING, replace(CLAIM, at_us=CLOSING + DAY_US), "lies in the future"),
         (CLOSING, replace(CLAIM, partner="ceda"), "no subscription"),
         (CLOSING, replace(CLAIM, month="2026-4"), "is no month"),
@@ -391,6 +391,18 @@ def test_a_claim_at_the_last_instant_and_no_second_one(keeper: Keeper) -> None:
     keeper.now_us += 90 * DAY_US
     late_told = replace(CLAIM, partner="beta", at_us=CLOSING)  # it came in time and was recorded late
     assert len(keeper.given(late_told)) == 1
+
+
+def test_a_claim_for_a_month_that_still_runs_is_answered_at_its_close(keeper: Keeper) -> None:
+    """CONTRACT 2.7: in time for a month not yet closed; how it ends is not for the partner to know."""
+    keeper.now_us = NOW
+    (claim,) = keeper.given(CLAIM)
+    assert isinstance(claim, facts.Claim)
+    assert keeper.statement().document["claim"]["status"] == "filed"
+    assert "has already claimed" in keeper.refused(CLAIM)
+    keeper.now_us = CLOSING
+    keeper.given(CLOSE)
+    assert keeper.statement().document["claim"]["status"] == "granted"
 
 
 def test_a_claim_for_a_closed_month_that_earns_nothing_is_refused_with_the_figure(tmp_path: Path) -> None:
