@@ -76,8 +76,8 @@ class Loss:
 class Restoration:
     """A restore that was done: where the ledger stands, what was given up for it, where the present one went.
 
-    `files` came out of the backup and were put beside the ledger; `missing` are those that entries speak of, by their
-    first entry, and that are neither there nor erased.
+    `files` came out of the backup and were put beside the ledger, where they were missing or damaged; `missing` are
+    those that entries speak of, by their first entry, and that are neither there nor erased.
     """
 
     head: Head
@@ -132,7 +132,7 @@ def restore(wish: Wish, database: Path, *, progress: Progress | None = None) -> 
 
 
 def _lay_out(staged: Path, database: Path, spoken: Spoken) -> int:
-    """Put the files of a backup beside the ledger, but for what was erased by now; how many were new."""
+    """Put the files of a backup beside the ledger, but for what was erased by now; how many were missing or damaged."""
     beside = BesideFiles.of(database)
     alive = ((name, data) for name, data in packed(staged) if reference_of(name) not in spoken.erased)
     new = sum(beside.put(name, data) for name, data in alive)

@@ -1,5 +1,6 @@
 """The files beside a ledger, attachments and personal data, on their way: into a backup and out of it, or as lines of a
-move. Each is named by its digest, so that what was changed on the way is told, and what is there already is left alone.
+move. Each is named by its digest: what was changed on the way is told, what is there already is left alone, and what is
+damaged there is replaced.
 """
 
 from __future__ import annotations
@@ -60,12 +61,13 @@ class BesideFiles:
             raise StoreError("read", str(self._path(name)), str(error.strerror), _HINT) from error
 
     def put(self, name: str, data: bytes) -> bool:
-        """Keep what another ledger had, durable when this returns; whether it was new. BesideError where the bytes are
-        not those of the name, StoreError where they cannot be kept.
+        """Keep what another ledger had, durable when this returns; whether it was written: a file that is there already
+        is left alone, unless it is not what its name says. BesideError where the bytes are not those of the name,
+        StoreError where they cannot be kept.
         """
         check(name, data)
         path = self._path(name)
-        if path.exists():
+        if self._is_whole(name):
             return False
         try:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -80,6 +82,16 @@ class BesideFiles:
                 sync_folder(folder)
         except OSError as error:
             raise StoreError("keep", str(path), str(error.strerror), _HINT) from error
+        return True
+
+    def _is_whole(self, name: str) -> bool:
+        held = self.read(name)
+        if held is None:
+            return False
+        try:
+            check(name, held)
+        except BesideError:
+            return False
         return True
 
     def _path(self, name: str) -> Path:

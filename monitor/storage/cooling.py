@@ -53,6 +53,11 @@ class Cooling:
                 ]
         return found
 
+    @property
+    def expired_any(self) -> bool:
+        """Whether `has_expired` is true of any run of those that `sealed_of` was asked for."""
+        return bool(self._expired)
+
     def has_expired(self, run: Run) -> bool:
         """Whether a run belongs to an hour whose runs have expired. Asked after `sealed_of`."""
         return (run.service, hour_of(run.start_us)) in self._expired

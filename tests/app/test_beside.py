@@ -19,6 +19,7 @@ import pytest
 from monitor.app.backup import Backups
 from monitor.control import MAX_BYTES, NAME, ask
 from monitor.ledger.verify import verify
+from monitor.storage.beside import BesideFiles, packed_names
 from monitor.storage.sqlite import open_reader, open_store
 from tests.app.conftest import WITHIN_S, Process, Target, configuration, daemon
 
@@ -101,6 +102,34 @@ async def test_a_backup_while_it_watches_restores_and_goes_on(tmp_path: Path, ta
     async with daemon(path) as process:
         await process.event("ready")
         await until_runs(ledger, runs)
+
+
+async def test_a_backup_by_the_daemon_leaves_personal_data_out_where_it_is_asked_to(
+    tmp_path: Path, target: Target
+) -> None:
+    path = configuration(tmp_path, target)
+    files = BesideFiles.of(tmp_path / "ledger.db")
+    async with daemon(path) as process:
+        await process.event("ready")
+        picture = tmp_path / "shot.png"
+        picture.write_bytes(b"\x89PNG\r\n\x1a\n" + b"orders fail")
+        code, _, err = await jaga(
+            path, "incident", "open", "s0", "--priority", "P1", "--summary", "orders fail", "--actual", "error 500",
+            "--partner", "acme", "--name", "Rina", "--email", "rina@example.id", "--phone", "+62 21 5550100",
+            "--attach", picture,
+        )  # fmt: skip
+        assert code == 0, err
+        assert sorted(name.partition("/")[0] for name in files.names()) == ["attachments", "personal"]
+        whole, without = tmp_path / "whole.db", tmp_path / "without.db"
+        assert (await jaga(path, "backup", whole))[0] == 0
+        code, out, err = await jaga(path, "backup", without, "--without-personal")
+        assert code == 0, err
+        assert "with 1 attachment" in out
+        assert "not in it: personal/" in err
+    assert packed_names(whole) == list(files.names())
+    assert packed_names(without) == [name for name in files.names() if name.startswith("attachments/")]
+    assert b"rina@example.id" not in without.read_bytes()
+    assert held(without)[0] > 0
 
 
 async def test_a_backup_that_is_under_way_when_the_daemon_stops_leaves_nothing(tmp_path: Path) -> None:

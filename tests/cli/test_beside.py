@@ -81,6 +81,21 @@ def test_what_is_there_already_stays_and_nothing_is_told_of_it(kept: Kept) -> No
     assert kept.whole(kept.folder)
 
 
+@pytest.mark.parametrize("damaged", ["attachments", "ledger.personal"])
+@pytest.mark.parametrize("left", [b"", b"something else"], ids=["cut", "changed"])
+def test_what_is_damaged_beside_the_ledger_is_replaced_by_a_restore(kept: Kept, damaged: str, left: bytes) -> None:
+    assert kept.jaga("backup", "kept.db").code == 0
+    (file,) = (kept.folder / damaged).iterdir()
+    file.write_bytes(left)
+    assert not kept.whole(kept.folder)
+    said = kept.jaga("restore", "kept.db")
+    assert said.code == 0, said.err
+    assert "put beside it: 1 file\n" in said.out
+    assert kept.whole(kept.folder)
+    assert len(list((kept.folder / damaged).iterdir())) == 1, "bytes that are not those of their name prove nothing"
+    assert kept.jaga("ledger", "verify").code == 0
+
+
 def test_personal_data_is_left_out_or_erased_in_a_backup_by_itself(kept: Kept, tmp_path: Path) -> None:
     said = kept.jaga("backup", "without.db", "--without-personal")
     assert said.code == 0
