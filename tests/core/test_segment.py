@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 
 from monitor.core.body import Arrived
 from monitor.core.chain import digest
-from monitor.core.columns import write_column
+from monitor.core.columns import MOST_HISTOGRAMS, varint, write_column
 from monitor.core.instant import HOUR_US, MINUTE_US
 from monitor.core.merkle import Tree, leaf_hash
 from monitor.core.run import Origin, Outcome, Run, SourceKey, StepRecord
@@ -270,6 +270,9 @@ def test_a_body_cannot_say_to_hold_more_than_a_segment_can() -> None:
     named = deflated([[["login", "jkt-1"]], []])
     front = bytes([2, len(named)]) + named + bytes(3) + write_column([10**9]) + write_column([0])
     with pytest.raises(SegmentError, match="more runs than a segment can"):
+        read_runs(replace(write_segment(KEY, [], {}), body=front))
+    front = bytes([2, len(named)]) + named + varint(MOST_HISTOGRAMS + 1)
+    with pytest.raises(SegmentError, match="more histograms than columns can name"):
         read_runs(replace(write_segment(KEY, [], {}), body=front))
 
 
