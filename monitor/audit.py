@@ -34,7 +34,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import accumulate, groupby, pairwise, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECOND = 10**6
@@ -53,7 +53,7 @@ class CannotAuditError(Exception):
     """What was given cannot be audited at all: an unreadable file, no such month, a missing time zone."""
 
 
-MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
+MALFORMED = (ValueError, ArithmeticError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
 """What reading something of another form than expected ends in."""
 
 # == Part A: the record ================================================================================================
@@ -1252,8 +1252,11 @@ def notice(ledger: Ledger, entry: Entry, asked: Asked) -> int | None:
 USUAL_CREDITS = [{"below": f"{below}%", "credit": f"{credit}%"} for below, credit in ((95, 10), (90, 25), (85, 50))]
 USUAL_TERMS: Json = {"timezone": "Asia/Jakarta", "guarantee": "95%", "objective": None, "credits": USUAL_CREDITS}
 USUAL_TERMS |= {"maintenance_notice": "48h", "claim_within": "30d", "grace": "3d"}
-# Currencies without a smaller unit (ISO 4217), and the rupiah, which the contract counts in whole ones [2.6].
-WHOLE_UNITS = frozenset({"CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "XAF", "XOF"})
+# Currencies that are not divided into hundredths (ISO 4217), and the rupiah, which the contract counts in whole ones
+# [2.6]: how many places an amount has.
+PLACES = {"IQD": 3, "BHD": 3, "JOD": 3, "KWD": 3, "LYD": 3, "OMR": 3, "TND": 3}
+PLACES |= {"IDR": 0, "JPY": 0, "KRW": 0, "VND": 0, "CLP": 0, "ISK": 0, "PYG": 0, "UGX": 0, "XAF": 0, "XOF": 0, "XPF": 0}
+PLACES |= {"BIF": 0, "DJF": 0, "GNF": 0, "KMF": 0, "RWF": 0, "VUV": 0}
 
 
 class Agreement(NamedTuple):
@@ -1276,7 +1279,7 @@ class Agreement(NamedTuple):
     def credit(self, availability: Fraction) -> Decimal:
         """The tier's share of the fee, half-up to the currency's unit."""
         exact = self.tier(availability) * Fraction(self.fee)
-        unit = Decimal(1) if self.currency in WHOLE_UNITS else Decimal("0.01")
+        unit = Decimal(1).scaleb(-PLACES.get(self.currency, 2))
         # A fee has a finite number of digits and a tier is a percentage, so the product has a finite number as well.
         return (Decimal(exact.numerator) / Decimal(exact.denominator)).quantize(unit, ROUND_HALF_UP)
 
@@ -1783,6 +1786,20 @@ def _trusted(ledger: Ledger, statement: Json, close: Entry | None, head: str | N
 # -- C3. Asking --------------------------------------------------------------------------------------------------------
 
 
+T = TypeVar("T")
+
+
+def read_as(what: str, read: Callable[[], T]) -> T:
+    """What is read; CannotAuditError, naming what it was read from, where it cannot be."""
+    try:
+        return read()
+    except OSError as error:
+        raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
+    except MALFORMED as error:
+        said = repr(error) if isinstance(error, KeyError) else str(error)
+        raise CannotAuditError(f"{what} is not in the form this audit knows: {said}") from None
+
+
 def verify(
     statement: Path,
     export: Path,
@@ -1796,18 +1813,13 @@ def verify(
     Raises CannotAuditError.
     """
     opened = None if key is None else read_key(key)
-    try:
-        now = None if at is None else instant(at)
-        document = read_json(statement.read_bytes())
-        ledger = read_ledger(export)
-    except OSError as error:
-        raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
-    except MALFORMED as error:
-        raise CannotAuditError(f"{statement}, {export}: {error}") from None
+    now = None if at is None else read_as("when it was stated", lambda: instant(at))
+    document = read_as(str(statement), lambda: read_json(statement.read_bytes()))
+    ledger = read_as(str(export), lambda: read_ledger(export))
     documents = document if isinstance(document, list) else [document]
     if not documents or not all(isinstance(each, dict) for each in documents):
         raise CannotAuditError(f"{statement}: there is no statement in it")
-    signed = read_signed(ledger, opened)
+    signed = read_as(str(export), lambda: read_signed(ledger, opened))
     problems = ledger.broken + signed.problems
     for problem in problems:
         say(f"record: {problem}")

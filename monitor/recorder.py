@@ -129,6 +129,7 @@ class Recorder:
         self._work = asyncio.Event()
         self._timer: Timer | None = None
         self._timer_due_ns = 0
+        self._wakes = False  # soon enough for a run that is accepted now
         self._retry_us = 0
         self._said_us = 0
         self._stopping = False
@@ -148,7 +149,9 @@ class Recorder:
         self._buffer.append(run)
         if self.pending > self._buffer_runs and len(self._buffer) > 1:
             self._drop(self._buffer.popleft())
-        self._wake_within(EVERY_US)
+        if not self._wakes:  # for the first of a batch: its time is before that of the others
+            self._wakes = True
+            self._wake_within(EVERY_US)
 
     async def ask(self, make: Callable[[Store], tuple[Unit | None, T]]) -> T:
         """Write the unit that `make` answers from the store as it stands then, with nobody writing in between; the
@@ -166,6 +169,7 @@ class Recorder:
         while True:
             await self._work.wait()
             self._work.clear()
+            self._wakes = False
             done = await self._write_all()
             if self._stopping:
                 if done or self.failing:

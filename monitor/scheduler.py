@@ -47,11 +47,12 @@ class Scheduled:
 
     plan: Plan
     offset_us: int
+    max_lateness_us: int = field(init=False)
+    """The latest start after a slot."""
 
-    @property
-    def max_lateness_us(self) -> int:
-        """The latest start after a slot."""
-        return min(self.plan.interval_us // 2, MAX_LATENESS_US)
+    def __post_init__(self) -> None:
+        """Asked at every start, so made once."""
+        object.__setattr__(self, "max_lateness_us", min(self.plan.interval_us // 2, MAX_LATENESS_US))
 
     def slot_at_or_after(self, at_us: int) -> int:
         """The first slot not before the instant."""
@@ -280,26 +281,28 @@ class Scheduler:
 
     def _start_due(self) -> None:
         now_us = self._clock.now_us()
-        while self._heap and self._heap[0][0] <= now_us and not self._stopping:
-            slot_us, _number, entry = heapq.heappop(self._heap)
-            newest_us = self._pass_over(entry, slot_us, now_us)
-            entry.next_us = entry.scheduled.slot_after(newest_us)
+        heap = self._heap
+        while heap and heap[0][0] <= now_us and not self._stopping:
+            slot_us, _number, entry = heap[0]
+            newest_us, entry.next_us = self._pass_over(entry, slot_us, now_us)
             self._count += 1
-            heapq.heappush(self._heap, (entry.next_us, self._count, entry))
+            heapq.heapreplace(heap, (entry.next_us, self._count, entry))
             self._begin(entry, newest_us, now_us)
 
-    def _pass_over(self, entry: _Entry, slot_us: int, now_us: int) -> int:
-        """The newest slot that is due; those before it came due while nothing was started, and are late."""
-        interval_us = entry.scheduled.plan.interval_us
+    def _pass_over(self, entry: _Entry, slot_us: int, now_us: int) -> tuple[int, int]:
+        """The newest slot that is due, and the one after it. Those before it came due while nothing was started, and
+        are late.
+        """
         second_us = entry.scheduled.slot_after(slot_us)
         if second_us > now_us:
-            return slot_us
+            return slot_us, second_us
+        interval_us = entry.scheduled.plan.interval_us
         newest_us = second_us + (now_us - second_us) // interval_us * interval_us
         after = range(second_us, newest_us, interval_us)
         recent = after[-MAX_LATE_BURST:]
         for missed_us in recent if len(after) >= MAX_LATE_BURST else (slot_us, *recent):
             self._tell_late(entry.scheduled.plan, missed_us)
-        return newest_us
+        return newest_us, newest_us + interval_us
 
     def _begin(self, entry: _Entry, slot_us: int, now_us: int) -> None:
         if entry.waiting_us is not None:

@@ -12,8 +12,9 @@ import functools
 import importlib.metadata
 import json as json_format
 import re
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from pydantic import StrictInt
@@ -74,8 +75,38 @@ class Basic:
     password: Line
 
 
-@dataclass(frozen=True, kw_only=True)
-class Spec:
+class _Made:
+    """What follows from the settings, made when it is first asked for. In slots: a dictionary for it would be half of
+    what a check takes.
+
+    `fixed` is the request ready to send, None if something in it has to be replaced at run time; `route` how to get to
+    the hosts it names, `trust` the TLS settings as the network wants them; `host_is_chosen` says that the host comes
+    out of a variable, so that an answer chose where to go; `label` is host:port, or `variable` where the host is none
+    that is known beforehand.
+    """
+
+    __slots__ = ("_request", "fixed", "host_is_chosen", "label", "route", "trust")
+
+    _request: tuple[str, str]
+    fixed: _Request | None
+    host_is_chosen: bool
+    label: str
+    route: Route
+    trust: TlsPolicy
+
+    if not TYPE_CHECKING:
+
+        def __getattr__(self, name):  # noqa: ANN001, ANN204 - as the annotations above say
+            make = _MAKE.get(name)
+            if make is None:
+                raise AttributeError(f"{type(self).__name__} has no {name}")
+            made = make(self)
+            object.__setattr__(self, name, made)
+            return made
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Spec(_Made):
     """The settings of `http`: exactly one method with its URL, and at most one of `json`, `form` and `body`.
 
     `query` is appended to the URL. `redirects` is how many are followed: 5 by default, 0 for none. `max_body` bounds
@@ -83,7 +114,6 @@ class Spec:
     `resolver` is the name server (host or host:port) to ask instead of the system's.
     """
 
-    # No slots: the request is prepared once and kept beside its settings (cached_property).
     __pydantic_config__ = FORBID
 
     get: HttpUrl | None = None
@@ -133,42 +163,43 @@ class Spec:
         """The URL as written, its marks unreplaced."""
         return self._request[1]
 
-    @functools.cached_property
-    def _request(self) -> tuple[str, str]:
-        return next((method, url) for method in METHODS if (url := getattr(self, method)) is not None)
 
-    @functools.cached_property
-    def fixed(self) -> _Request | None:
-        """The request ready to send, if nothing in it has to be replaced at run time."""
-        parts = (self.url, self.headers, self.query, self.json, self.form, self.body, self.bearer)
-        if self.basic is not None or self.oauth2 is not None or not all(template.is_fixed(part) for part in parts):
-            return None
-        return _prepare(self, template.Expander(_no_secret, {}))
+def _request_of(spec: Spec) -> tuple[str, str]:
+    return next((method, url) for method in METHODS if (url := getattr(spec, method)) is not None)
 
-    @functools.cached_property
-    def route(self) -> Route:
-        """How to get to the hosts it names."""
-        addresses = {host.lower(): address for host, address in self.resolve.items()}
-        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
-    @functools.cached_property
-    def trust(self) -> TlsPolicy:
-        """The TLS settings as the network wants them."""
-        return self.tls.policy(_ALPN)
+def _fixed(spec: Spec) -> _Request | None:
+    parts = (spec.url, spec.headers, spec.query, spec.json, spec.form, spec.body, spec.bearer)
+    if spec.basic is not None or spec.oauth2 is not None or not all(template.is_fixed(part) for part in parts):
+        return None
+    return _prepare(spec, template.Expander(_no_secret, {}))
 
-    @functools.cached_property
-    def host_is_chosen(self) -> bool:
-        """True if the host comes out of a variable, so that an answer chose where to go."""
-        authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", self.url)
-        return bool(template.variables(authority[0] if authority else self.url))
 
-    @functools.cached_property
-    def label(self) -> str:
-        """host:port, or `variable` where the host is none that is known beforehand."""
-        url = urlsplit(self.url)
-        if self.host_is_chosen or not url.hostname:
-            return "variable"
-        return f"{url.hostname}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
+def _route(spec: Spec) -> Route:
+    addresses = {host.lower(): address for host, address in spec.resolve.items()}
+    return Route(family=spec.family, source=spec.source, addresses=addresses, resolver=spec.resolver)
+
+
+def _host_is_chosen(spec: Spec) -> bool:
+    authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", spec.url)
+    return bool(template.variables(authority[0] if authority else spec.url))
+
+
+def _label(spec: Spec) -> str:
+    url = urlsplit(spec.url)
+    if spec.host_is_chosen or not url.hostname:
+        return "variable"
+    return f"{url.hostname}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
+
+
+_MAKE: dict[str, Callable[[Spec], Any]] = {
+    "_request": _request_of,
+    "fixed": _fixed,
+    "host_is_chosen": _host_is_chosen,
+    "label": _label,
+    "route": _route,
+    "trust": lambda spec: spec.tls.policy(_ALPN),
+}
 
 
 def _one_of(spec: Spec, keys: tuple[str, ...], what: str, also: str | None = None) -> None:

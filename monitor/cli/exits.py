@@ -40,6 +40,7 @@ CODES: tuple[tuple[str, str, Exit], ...] = (
     ("monitor.cli.exits", "WrongUseError", Exit.WRONG_USE),
     ("monitor.storage", "StoreOwnedError", Exit.WRONG_USE),
     ("monitor.storage", "NewerSchemaError", Exit.WRONG_USE),
+    ("monitor.storage", "StoreMisusedError", Exit.WRONG_USE),
     ("monitor.storage", "StoreError", Exit.ENVIRONMENT),
     ("monitor.storage.backup", "BackupError", Exit.WRONG_USE),
     ("monitor.ledger.restoring", "RestoreRefusedError", Exit.NO),

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 from monitor.config.channels import read_channel
 from monitor.config.confidential import scrubbed
 from monitor.config.document import Document, read
-from monitor.config.holidays import names
+from monitor.config.holidays import business_clock, names
 from monitor.config.models import (
     CheckModel,
     Contract,
@@ -32,7 +32,7 @@ from monitor.config.webfile import read_web
 from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
 from monitor.core.agreement import check_share
-from monitor.core.calendar import CalendarError, Hours, day_start_us
+from monitor.core.calendar import CalendarError, Hours, day_start_us, first_open_us
 from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
@@ -301,7 +301,7 @@ class _Loader:
         except ZoneError as error:
             self._say((*path, "timezone"), str(error))
             return None
-        return Terms(
+        terms = Terms(
             contract=id_,
             effective_from_us=day_start_us(version.effective_from, there),
             zone=version.timezone,
@@ -318,6 +318,12 @@ class _Loader:
             priorities={**AGREED_TARGETS, **self._targets(version, (*path, "priorities"))},
             levels={**AGREED_LEVELS, **self._levels(version, (*path, "levels"))},
         )
+        if version.holidays in names():
+            try:
+                first_open_us(terms.effective_from_us, business_clock(terms, there))
+            except CalendarError as error:  # no clock would ever run (CONTRACT 2.8)
+                self._say((*path, "hours"), str(error))
+        return terms
 
     def _levels(self, version: TermsModel, path: Path) -> dict[int, Level]:
         known = [*CHANNELS, *_mapping(self._document.data.get("channels"))]

@@ -30,6 +30,7 @@ from pydantic import (
 from monitor.controls import parse_control
 from monitor.core.agreement import duration_text, parse_clock, parse_duration, parse_percent
 from monitor.core.baseline import MAX_WINDOW_DAYS, Policy
+from monitor.core.calendar import FIRST_YEAR, LAST_YEAR
 from monitor.core.check import Network
 from monitor.core.instant import DAY_US, SECOND_US
 from monitor.core.priority import Served
@@ -69,7 +70,10 @@ def _name(text: str) -> str:
 def _date(value: Any) -> date:  # noqa: ANN401 - anything from YAML
     if not isinstance(value, str) or not _DATE.fullmatch(value):
         raise ValueError(f"{value!r} is no date, write it like 2026-01-01")
-    return date.fromisoformat(value)
+    day = date.fromisoformat(value)
+    if not FIRST_YEAR <= day.year <= LAST_YEAR:
+        raise ValueError(f"{value!r} lies outside the years {FIRST_YEAR} to {LAST_YEAR} that have months")
+    return day
 
 
 def _fee(value: Any) -> Fee:  # noqa: ANN401 - anything from YAML

@@ -58,6 +58,11 @@ class Figures:
         return credit_of(self.availability, self.terms.tiers, self.subscription.fee)
 
     @property
+    def earns(self) -> bool:
+        """Whether there is anything to claim: a tier applies, and its share of the fee rounds to more than nothing."""
+        return self.credit.amount > 0
+
+    @property
     def worst_credit_percent(self) -> Fraction:
         """The tier if all unknown time were down."""
         return credit_percent(self.account.worst_case, self.terms.tiers)
@@ -126,7 +131,7 @@ def claim_status(figures: Figures, claims: Claims, now_us: int) -> tuple[ClaimSt
     granted one is applied once its credit was set off against an invoice.
     """
     filed_us = min((at for at in claims.filed_us if at < claims.deadline_us), default=None)
-    owed = figures.credit.percent > 0
+    owed = figures.earns
     if filed_us is not None:
         granted = ClaimStatus.APPLIED if claims.applied else ClaimStatus.GRANTED
         answer = granted if owed else ClaimStatus.REFUSED

@@ -14,7 +14,12 @@ from monitor.core.instant import DAY_US, HOUR_US
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 
 HUNDRED = Fraction(100)
-CURRENCY_UNITS = {"IDR": Decimal(1), "JPY": Decimal(1), "KRW": Decimal(1), "VND": Decimal(1)}
+# ISO 4217 where a currency has no hundredths, and the rupiah, which the contract counts in whole ones (CONTRACT 2.6).
+CURRENCY_UNITS = {
+    **dict.fromkeys(("CLP", "IDR", "ISK", "JPY", "KRW", "PYG", "UGX", "VND", "VUV", "XAF", "XOF", "XPF"), Decimal(1)),
+    **dict.fromkeys(("BIF", "DJF", "GNF", "KMF", "RWF"), Decimal(1)),
+    **dict.fromkeys(("BHD", "IQD", "JOD", "KWD", "LYD", "OMR", "TND"), Decimal("0.001")),
+}
 DEFAULT_UNIT = Decimal("0.01")
 
 

@@ -65,7 +65,11 @@ class Field:
 
 
 def _wrong(value: object, wanted: str) -> FactError:
-    shown = repr(value)
+    # The words of JSON, which is what was written: null and 1.5, not None and Decimal('1.5').
+    if value is None or isinstance(value, bool):
+        shown = {None: "null", True: "true", False: "false"}[value]
+    else:
+        shown = str(value) if isinstance(value, Decimal) else repr(value)
     return FactError(f"is {shown[:60]}{'…' if len(shown) > 60 else ''}, expected {wanted}")  # noqa: PLR2004 - one line
 
 
@@ -193,7 +197,7 @@ def _fee(value: object) -> Fee:
     if not isinstance(currency, str) or not re.fullmatch("[A-Z]{3}", currency):
         raise _wrong(currency, "a currency code of three capitals")
     if not isinstance(amount, str) or not _DECIMAL.fullmatch(amount):
-        raise _wrong(amount, "a decimal amount as a text, 0 or more")
+        raise _wrong(amount, "a decimal amount as a text, 0 or more, with at most 18 digits and 6 decimals")
     return Fee(currency=currency, amount=Decimal(amount))
 
 

@@ -23,7 +23,7 @@ from monitor.detector.counts import CheckCounts, read_counts, write_counts
 from monitor.detector.herald import Herald
 from monitor.detector.incidents import IncidentWatch
 from monitor.detector.watch import Watch, excluded_for_all, outage_id
-from monitor.ledger.evidence import ALWAYS, Evidence, rebuild, rederive
+from monitor.ledger.evidence import ALWAYS, CURSOR_MARK, Evidence, rebuild, rederive
 from monitor.storage import Committed, OutboxRow, SpanChange, Store, Unit
 from monitor.telemetry.snapshot import ServiceTotals
 
@@ -38,7 +38,6 @@ nothing can change its verdict.
 """
 
 REPLAY_RUNS = 5_000
-CURSOR_MARK = "cursor"
 COUNTS_MARK = "totals"
 WATCH_MARK = "watch/"
 

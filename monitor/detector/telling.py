@@ -127,7 +127,9 @@ class Telling:
         }
 
     def statement(self, close: Close) -> tuple[dict[str, Any], Fraction, int]:
-        """A closed month's figures, the share of the fee that is owed, and the deadline of its claim."""
+        """A closed month's figures, the share of the fee that is owed (0 where it earns nothing), and the deadline of
+        its claim.
+        """
         ground = self.months.ground(Month.parse(close.month), close.partner, close.service)
         assert ground is not None, "a month that was closed has its ground"
         figures = self.months.figures_of(ground)
@@ -145,7 +147,7 @@ class Telling:
             "guarantee": percent_text(ground.terms.guarantee),
             "digest": close.digest,
         }
-        if credit.percent:
+        if figures.earns:
             said |= {
                 "credit_percent": percent_text(credit.percent),
                 "credit_amount": str(credit.amount),
@@ -153,7 +155,7 @@ class Telling:
                 "credit": percent_text(credit.percent),
                 "deadline": self.instant(deadline_us, zone),
             }
-        return said, credit.percent, deadline_us
+        return said, credit.percent if figures.earns else Fraction(0), deadline_us
 
     def claimed(self, month: str, partner: str, service: str) -> bool:
         """Whether a month's credit was claimed."""

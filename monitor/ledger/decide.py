@@ -35,7 +35,7 @@ from monitor.ledger.command import (
     NotifyMaintenance,
     Reverse,
 )
-from monitor.ledger.ground import Ground
+from monitor.ledger.ground import Ground, notice_needed_us
 from monitor.ledger.incidents.command import IncidentCommand, OpenIncident
 from monitor.ledger.incidents.decide import decide_incident
 from monitor.ledger.month import Months
@@ -149,7 +149,7 @@ class _Desk:
         first = self.span(command.start_us, command.end_us)
         self.services(command.services)
         self.partners(command.partners)
-        if command.start_us <= self.now_us and not command.evidence:
+        if command.start_us <= self.now_us and not (command.evidence or "").strip():
             raise _refuse("the window has already begun; a window in the past needs evidence of what was agreed when")
         if command.extends is not None:
             self.window(command.extends)
@@ -191,7 +191,7 @@ class _Desk:
             covered = window.partners is None or partner in window.partners
             if service not in window.services or not covered:
                 continue
-            needed_us = self.notice_needed_us(partner, service, window.start_us)
+            needed_us = notice_needed_us(self.months.record, self.months.basis, partner, service, window.start_us)
             latest_us = min(self.now_us, told_us.get(partner, self.now_us))
             if needed_us is not None and window.start_us - latest_us < needed_us:
                 left = format_seconds(max(0, window.start_us - self.now_us))
@@ -200,19 +200,13 @@ class _Desk:
                     "notice are needed: it will not be excluded unless notice was given earlier"
                 )
 
-    def notice_needed_us(self, partner: str, service: str, at_us: int) -> int | None:
-        agreements = self.months.record.agreements
-        subscription = agreements.subscription(partner, service, at_us)
-        known = [t for t in agreements.terms if subscription and t.contract == subscription.contract]
-        return known[-1].maintenance_notice_us if known else None
-
     def notice(self, window: facts.Maintenance, notified: Notified) -> facts.Notice:
         self.partners((notified.partner,))
         if window.partners is not None and notified.partner not in window.partners:
             raise _refuse(f"window {window.id} does not cover partner {notified.partner}")
         if notified.at_us > self.now_us:
             raise _refuse(f"a notice at {format_instant(notified.at_us)} lies in the future")
-        if notified.at_us < self.now_us and not notified.evidence:
+        if notified.at_us < self.now_us and not (notified.evidence or "").strip():
             raise _refuse("a notice given earlier needs its evidence: a receipt, a message id, a letter")
         return facts.Notice(
             maintenance=window.id,
@@ -230,7 +224,7 @@ class _Desk:
             raise _refuse(f"an end at {format_instant(at_us)} lies in the future")
         if window.cancelled_in_time:
             raise _refuse(f"{command.maintenance} was cancelled before its start")
-        if at_us <= window.fact.start_us:
+        if at_us < window.fact.start_us:
             raise _refuse(f"{command.maintenance} has not begun: before its start it can only be cancelled")
         if window.finished_us is not None:
             raise _refuse(f"{command.maintenance} was finished at {format_instant(window.finished_us)}")
@@ -344,6 +338,8 @@ class _Desk:
             raise _refuse(f"{command.partner} has no subscription of {command.service} in {month}")
         if at_us > self.now_us:
             raise _refuse(f"a claim at {format_instant(at_us)} lies in the future")
+        if at_us < ground.period.start_us:
+            raise _refuse(f"a claim at {format_instant(at_us)} lies before {month} began")
         if self.now_us < ground.period.end_us:
             raise _refuse(f"{month} has not ended: it ends at {format_instant(ground.period.end_us)}")
         self.claimable(command, ground)
@@ -359,9 +355,14 @@ class _Desk:
         if self.months.claims(ground):
             raise _refuse(f"{command.partner} has already claimed {command.month} of {command.service}")
         figures = self.months.figures_of(ground)
-        if ground.version and not figures.credit.percent:
-            share = floor_text(figures.availability)
-            raise _refuse(f"{command.month} closed at {share} %: no tier applies, nothing is owed")
+        if ground.version and not figures.earns:
+            share, fee = floor_text(figures.availability), figures.credit.fee
+            why = (
+                f"its share of {fee.currency} {fee.amount:f} is nothing"
+                if figures.credit.percent
+                else "no tier applies"
+            )
+            raise _refuse(f"{command.month} closed at {share} %: {why}, nothing is owed")
 
     def apply_credit(self, command: ApplyCredit) -> Decided:
         at_us = self.now_us if command.at_us is None else command.at_us

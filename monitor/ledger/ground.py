@@ -12,7 +12,7 @@ from decimal import Decimal
 from typing import Any
 
 from monitor.core.agreement import read_terms, subscription_of_month, terms_of_month, write_terms
-from monitor.core.calendar import Month, month_span
+from monitor.core.calendar import Month, MonthError, month_of, month_span
 from monitor.core.entry import Entry
 from monitor.core.fact import Close
 from monitor.core.span import Span
@@ -86,6 +86,21 @@ def contract_zone(record: Record, partner: str, service: str) -> str | None:
     contracts = {s.contract for s in agreements.subscribed(partner, service)}
     zones = [terms.zone for terms in agreements.terms if terms.contract in contracts]
     return zones[-1] if zones else None
+
+
+def notice_needed_us(record: Record, basis: Basis, partner: str, service: str, start_us: int) -> int | None:
+    """The notice that a partner needs of a window from `start_us`: by the terms that will judge its month (CONTRACT
+    7.2), not by the newest ones. None where nothing judges it: outside a subscription, without terms, in no month.
+    """
+    zone = contract_zone(record, partner, service)
+    if zone is None:
+        return None
+    try:
+        month = month_of(start_us, basis.zone(zone))
+    except MonthError:
+        return None
+    ground = ground_now(record, basis, month, partner, service)
+    return None if ground is None else ground.terms.maintenance_notice_us
 
 
 def ground_of(record: Record, entry: Entry, close: Close, *, latest: bool) -> Ground:

@@ -270,17 +270,17 @@ class Months:
 
     def claim_deadline_us(self, ground: Ground) -> int:
         """The instant from which a claim is late. A restatement that raises the credit reopens the period from its
-        issue, for the difference (CONTRACT 2.7).
+        issue, for the difference (CONTRACT 2.7); one after it that does not raise it again takes nothing of that back.
         """
         zone = self.basis.zone(ground.terms.zone)
-        if _raises(ground):
-            assert ground.issued_us is not None, "a restatement was issued"
-            return deadline_from_us(ground.issued_us, ground.terms.claim_within_days, zone)
+        reopened_us = self._reopened_us(ground)
+        if reopened_us is not None:
+            return deadline_from_us(reopened_us, ground.terms.claim_within_days, zone)
         return claim_deadline_us(ground.month, ground.terms.claim_within_days, zone)
 
     def claims(self, ground: Ground) -> tuple[int, ...]:
         """When the month's credit was claimed; after a restatement that raised it, only claims of the difference."""
-        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        since_us = self._reopened_us(ground) or ALWAYS.start_us
         ours = (ground.partner, ground.service, str(ground.month))
         claims = (r.fact for r in self.record.book.claims)
         return tuple(c.at_us for c in claims if (c.partner, c.service, c.month) == ours and c.at_us >= since_us)
@@ -289,11 +289,19 @@ class Months:
         """The invoice against which the month's credit was set off; after a restatement that raised it, the
         difference. None where it was not.
         """
-        since_us = ground.issued_us if _raises(ground) and ground.issued_us is not None else ALWAYS.start_us
+        since_us = self._reopened_us(ground) or ALWAYS.start_us
         ours = (ground.partner, ground.service, str(ground.month))
         facts = (r.fact for r in self.record.book.applied)
         found = (f.invoice for f in facts if (f.partner, f.service, f.month) == ours and f.at_us >= since_us)
         return next(found, None)
+
+    def _reopened_us(self, ground: Ground) -> int | None:
+        """The issue of the newest version up to this one that raised the credit; None where none did."""
+        if _raises((ground.restates or {}).get("credit_delta")):
+            return ground.issued_us
+        closes = self.record.closes(ground.partner, ground.service, str(ground.month))
+        raised = (c.at_us for _entry, c in closes if c.version < ground.version and _raises(c.credit_delta))
+        return max(raised, default=None)
 
     def _first_failure(self, ground: Ground, outage: Span) -> str | None:
         """The earliest failing run behind an outage, in words; None where only a ruling made it."""
@@ -347,9 +355,9 @@ def _failing_at(evidence: Evidence, at_us: int, checks: Container[str]) -> Itera
             yield Span(spans[position].start_us, spans[position].end_us), source
 
 
-def _raises(ground: Ground) -> bool:
-    """Whether this version is a restatement that raised the credit."""
-    delta = (ground.restates or {}).get("credit_delta") or "0"
+def _raises(credit_delta: str | None) -> bool:
+    """Whether the change in credit that a version brings (None: it is no restatement) raised it."""
+    delta = credit_delta or "0"
     return not delta.startswith("-") and any(digit in delta for digit in "123456789")
 
 

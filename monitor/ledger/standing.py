@@ -14,7 +14,7 @@ from monitor.core.instant import DAY_US
 from monitor.core.month import Figures
 from monitor.core.span import Span
 from monitor.core.verdict import Standing, Verdict, VerdictSpan, judge, merged, standing
-from monitor.ledger.ground import contract_zone
+from monitor.ledger.ground import contract_zone, notice_needed_us
 from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.month import Months
 
@@ -154,7 +154,7 @@ def _window_standing(months: Months, window: Window, service: str) -> WindowStan
     for partner, of in months.record.agreements.pairs():
         if of != service or not window.covers(partner, service):
             continue
-        notice_us = _notice_needed_us(months, partner, service, window.fact.start_us)
+        notice_us = notice_needed_us(months.record, months.basis, partner, service, window.fact.start_us)
         why = None if notice_us is None else rejection(window, partner, notice_us)
         if notice_us is None or why is None:
             continue
@@ -170,15 +170,6 @@ def _window_standing(months: Months, window: Window, service: str) -> WindowStan
         rejected=tuple(rejected),
         notice_by_us=tuple(notice_by_us),
     )
-
-
-def _notice_needed_us(months: Months, partner: str, service: str, at_us: int) -> int | None:
-    agreements = months.record.agreements
-    subscription = agreements.subscription(partner, service, at_us)
-    if subscription is None:
-        return None
-    known = [t for t in agreements.terms if t.contract == subscription.contract]
-    return known[-1].maintenance_notice_us if known else None
 
 
 def outages_of(months: Months, service: str) -> list[Outage]:

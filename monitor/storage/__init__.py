@@ -38,6 +38,12 @@ class StoreOwnedError(StoreError):
         self.owner = owner
 
 
+class StoreMisusedError(StoreError):
+    """What was asked of a store cannot be, however often it is tried: an address of none, a move into one that is not
+    empty. Exit code 2.
+    """
+
+
 class StoreDamagedError(StoreError):
     """What the store holds is damaged: it is read as far as it can be, and nothing is written or repaired."""
 
@@ -379,7 +385,7 @@ class Store(Reader, Protocol):
         """From here on nothing is written: every commit is a StoreDamagedError with this reason. Reads go on."""
 
     def moving(self, now_us: int) -> AbstractContextManager[Mover]:
-        """A block in which an empty store is filled, all of it or nothing; StoreError where it is not empty."""
+        """A block in which an empty store is filled, all of it or nothing; StoreMisusedError where it is not empty."""
 
     def permit_writes(self) -> None:
         """Write again, whatever was found: for the one entry that says so."""

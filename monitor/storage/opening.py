@@ -8,7 +8,7 @@ from pathlib import Path
 from sqlalchemy.engine import URL, make_url
 from sqlalchemy.exc import ArgumentError
 
-from monitor.storage import StoreError, postgresql, sqlite
+from monitor.storage import StoreMisusedError, postgresql, sqlite
 from monitor.storage.beside import BesideFiles
 from monitor.storage.personal import PersonalFiles
 from monitor.storage.reading import SqlReader
@@ -21,7 +21,8 @@ _SCHEMES = ("sqlite", "postgresql")
 def open_store(url: str, *, base: Path) -> SqlStore:
     """Own the store for writing. A relative SQLite path is relative to `base`, the configuration file's folder.
 
-    Raises StoreOwnedError where another process owns it, StoreError where it cannot be opened.
+    Raises StoreOwnedError where another process owns it, StoreMisusedError where the address is none,
+    StoreError where it cannot be opened.
     """
     parsed = _parse(url)
     if parsed.drivername == "sqlite":
@@ -60,19 +61,19 @@ def _parse(url: str) -> URL:
         parsed = make_url(url)
     except (ArgumentError, ValueError) as error:
         # The text itself is not shown: it may hold a password.
-        raise StoreError("open", "the store", "its address cannot be read", _EXAMPLES) from error
+        raise StoreMisusedError("open", "the store", "its address cannot be read", _EXAMPLES) from error
     if parsed.drivername == "postgres":
         parsed = parsed.set(drivername="postgresql")
     if parsed.drivername not in _SCHEMES:
         near = difflib.get_close_matches(parsed.drivername, _SCHEMES, n=1)
         meant = f'; did you mean "{near[0]}"?' if near else ""
-        raise StoreError("open", "the store", f'"{parsed.drivername}" is no kind of store{meant}', _EXAMPLES)
+        raise StoreMisusedError("open", "the store", f'"{parsed.drivername}" is no kind of store{meant}', _EXAMPLES)
     return parsed
 
 
 def _path(url: URL, base: Path) -> Path:
     if not url.database or url.database == ":memory:" or url.host:
-        raise StoreError("open", "the store", "its address names no file", _EXAMPLES)
+        raise StoreMisusedError("open", "the store", "its address names no file", _EXAMPLES)
     if url.query:
-        raise StoreError("open", "the store", f'option "{next(iter(url.query))}" is unknown', _EXAMPLES)
+        raise StoreMisusedError("open", "the store", f'option "{next(iter(url.query))}" is unknown', _EXAMPLES)
     return (base / url.database).resolve()

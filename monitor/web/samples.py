@@ -161,7 +161,7 @@ def _month(months: Months, figures: Figures, period: str) -> MonthSample:
     account, terms, credit = figures.account, figures.terms, figures.credit
     budget_us = None if terms.objective is None else (1 - terms.objective / HUNDRED) * account.total_us
     # Without a credit there is nothing to claim; with one, the statement says whether it still can be.
-    claim_open, deadline_us = _claim(months, figures) if credit.percent else (False, None)
+    claim_open, deadline_us = _claim(months, figures) if figures.earns else (False, None)
     return MonthSample(
         partner=figures.partner,
         service=figures.service,

@@ -32,6 +32,7 @@ MAX_TOKENS = 1000
 """Tokens in one file, revoked ones too."""
 
 MAX_FILE_BYTES = 1024 * 1024
+_LATEST_US = 1 << 53  # the record's last instant (DESIGN, "Entry")
 _SECRET_BYTES = 32
 _MODE = 0o600
 _ID = re.compile(r"[a-z0-9][a-z0-9._-]{0,62}")
@@ -249,6 +250,8 @@ def _check(wish: Wish, now_us: int) -> None:
         raise TokenError(f"a partner's token cannot have {beyond}: it sees its own partner only, by {allowed}")
     if wish.expires_us is not None and wish.expires_us <= now_us:
         raise TokenError("it would expire before it is made")
+    if wish.expires_us is not None and wish.expires_us > _LATEST_US:
+        raise TokenError(f"it would expire after {format_instant(_LATEST_US)}: that is never")
 
 
 def _written(token: Token) -> dict[str, Any]:

@@ -46,10 +46,11 @@ def held(path: Path) -> tuple[int, int]:
 
 
 def decisions(path: Path) -> list[str]:
-    """The types of the entries, but for those that the daemon makes by itself with time."""
+    """The types of the entries, but for those that the daemon makes by itself with time, at a full hour for one."""
+    own = {"key", "checkpoint", "sealed", "outage", "incident", "delivery", "close", "clock_step"}
     reader = open_reader(path)
     try:
-        return [entry.type for entry in reader.entries() if entry.type not in {"key", "checkpoint", "outage"}]
+        return [entry.type for entry in reader.entries() if entry.type not in own]
     finally:
         reader.close()
 

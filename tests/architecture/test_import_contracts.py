@@ -134,7 +134,7 @@ def lint(*folders: Path, root: Path) -> dict[str, list[str]]:
         cwd=root,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ def banned(module: str, code: str, root: Path) -> bool:
         input=code,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=200,
         check=False,
     )
     assert done.returncode in {0, 1}, done.stderr

@@ -29,7 +29,7 @@ def run_suite(folder: Path, project_root: Path, source: str, *arguments: str, st
         env=environment,
         capture_output=True,
         text=True,
-        timeout=100,
+        timeout=280,
         check=False,
     )
     return done.returncode, done.stdout

@@ -18,7 +18,7 @@ from tests.mutants import killing
 from tests.mutants.catalogue import EQUIVALENT, MUTANTS, Mutant, named
 from tests.mutants.mutation import ROOT
 
-WORLDS = (1, 4)
+WORLDS = (20, 24)
 """Seeds of the random worlds that every mistake may show itself in."""
 
 

@@ -13,7 +13,7 @@ from tests.mutants.catalogue import EQUIVALENT, MUTANTS, Mutant
 from tests.mutants.killing import UNMUTATED
 from tests.mutants.mutation import ROOT
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(600)]
+pytestmark = pytest.mark.slow
 
 
 @pytest.fixture(scope="module")

@@ -219,7 +219,7 @@ def alone(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     program = folder / "audit.py"
     shutil.copy(audit.__file__, program)
     command = [sys.executable, "-I", "-S", str(program), *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=200, check=False)
 
 
 def test_the_file_runs_alone(kept: Books) -> None:
@@ -233,7 +233,7 @@ def test_the_file_runs_alone(kept: Books) -> None:
 def test_run_from_where_it_lies_it_finds_python_s_own_modules(kept: Books) -> None:
     (kept.folder / "statement.json").write_text(json.dumps(kept.statements("2026-04")))
     command = [sys.executable, audit.__file__, str(kept.folder / "statement.json"), "--ledger", str(kept.export())]
-    said = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    said = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
     assert (said.returncode, said.stderr) == (0, "")
 
 

@@ -12,7 +12,7 @@ SMALL = ("--services", "3", "--days", "2", "--peer-services", "1", "--live-servi
 
 def test_the_bench_of_a_month(project_root: Path) -> None:
     command = [sys.executable, "bench/month.py", *SMALL]
-    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, timeout=110, check=False)
+    done = subprocess.run(command, cwd=project_root, capture_output=True, text=True, timeout=280, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout.splitlines()[-1])
     assert found["bench"] == "month"

@@ -59,19 +59,19 @@ async def test_a_small_plan_measures_nothing_and_a_mad_one_is_warned_of(monkeypa
 
 
 def answer(command: list[str]) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=60)
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=200)
 
 
 async def test_check_and_start_say_it(tmp_path: Path) -> None:
-    """10,000 checks a second, each with TLS: far more than any core does."""
+    """2,000 checks a second, each with TLS: far more than any core does."""
     target = Target("https://127.0.0.1:9")
-    path = configuration(tmp_path, target, services=4, checks=2500, interval="1s", timeout="400ms")
+    path = configuration(tmp_path, target, services=4, checks=500, interval="1s", timeout="400ms")
     command = [str(JAGA), "check", "--config", str(path)]
     said = await asyncio.to_thread(answer, command)
-    assert "90,000 steps a second" in said.stderr
+    assert "18,000 steps a second" in said.stderr
     command.append("--json")
     said = await asyncio.to_thread(answer, command)
-    assert "90,000 steps a second" in json.loads(said.stdout)["overload"]
+    assert "18,000 steps a second" in json.loads(said.stdout)["overload"]
     async with daemon(path) as process:
         told = await process.event("more is planned than this machine can do")
-    assert "90,000 steps a second" in str(told["why"])
+    assert "18,000 steps a second" in str(told["why"])

@@ -8,7 +8,7 @@ import click
 import pytest
 
 from monitor.cli.exits import CODES, AnswerIsNoError, Exit, WrongUseError, code_of
-from monitor.storage import HeadMovedError, NewerSchemaError, StoreError, StoreOwnedError
+from monitor.storage import HeadMovedError, NewerSchemaError, StoreError, StoreMisusedError, StoreOwnedError
 
 
 def _raise(error: BaseException) -> object:
@@ -28,6 +28,11 @@ def _raise(error: BaseException) -> object:
             "jaga: open ledger.db: no such folder (make it)",
         ),
         (NewerSchemaError("ledger.db", 9, 3), 2, "its schema is version 9, this program knows up to 3"),
+        (
+            StoreMisusedError("open", "the store", '"mysql" is no kind of store', "write sqlite:///x.db"),
+            2,
+            "no kind of",
+        ),
         (HeadMovedError("commit", "ledger.db", "it moved", "again"), 3, "it moved"),
         (PermissionError(13, "Permission denied", "/x"), 3, "jaga: /x: Permission denied"),
         (OSError(28, "No space left on device"), 3, "jaga: No space left on device"),

@@ -11,6 +11,7 @@ import pytest
 
 from monitor.cli.exits import WrongUseError
 from monitor.cli.ready import why_not_ready
+from tests.probes.asking import nobody_listens
 
 
 @contextmanager
@@ -57,9 +58,8 @@ def test_somebody_else_there_is_a_no() -> None:
 
 
 def test_nobody_there_is_a_no() -> None:
-    with socket.create_server(("127.0.0.1", 0)) as listening:
-        port = listening.getsockname()[1]
-    assert why_not_ready(("127.0.0.1", port)) == f"no answer at 127.0.0.1:{port}: Connection refused"
+    with nobody_listens() as port:
+        assert why_not_ready(("127.0.0.1", port)) == f"no answer at 127.0.0.1:{port}: Connection refused"
 
 
 def test_a_port_that_changes_cannot_be_asked() -> None:

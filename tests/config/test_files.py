@@ -23,7 +23,7 @@ from tests.config.conftest import ENVIRONMENT, Read
 def test_the_schema_that_is_checked_in_is_current() -> None:
     """Of a process of its own: other tests install kinds of probe in this one."""
     written = "import sys; from monitor.config import schema_text; sys.stdout.write(schema_text())"
-    done = subprocess.run([sys.executable, "-c", written], capture_output=True, text=True, check=True, timeout=60)
+    done = subprocess.run([sys.executable, "-c", written], capture_output=True, text=True, check=True, timeout=200)
     assert shipped(NAME).read_text(encoding="utf-8") == done.stdout
 
 

@@ -107,6 +107,9 @@ def test_what_is_whole_is_judged_also_in_a_file_that_is_not(refused: Refused) ->
         ("127.0.0.1:9464", "127.0.0.1:99999", "is no address to listen on"),
         # terms
         ("effective_from: 2026-01-01", "effective_from: 1 January", "is no date, write it like 2026-01-01"),
+        ("effective_from: 2026-01-01", "effective_from: 0001-01-01", "outside the years 1900 to 2254"),
+        ("effective_from: 2026-01-01", "effective_from: 9999-01-01", "outside the years 1900 to 2254"),
+        ("fee: IDR 12500000", "fee: [{from: 0001-01-01, amount: IDR 1}]", "outside the years 1900 to 2254"),
         ("effective_from: 2026-01-01", "effective_from: 2026-02-30", "7:25: contracts.mitra.terms[0].effective_from"),
         ("        guarantee: 95%\n", "", "7:9: contracts.mitra.terms[0]: guarantee is missing"),
         ("Asia/Jakarta", "../../etc/passwd", "is no time zone; write it like Asia/Jakarta"),
@@ -118,6 +121,16 @@ def test_what_is_whole_is_judged_also_in_a_file_that_is_not(refused: Refused) ->
         ("maintenance_notice: 48h", "maintenance_notice: 0h", "must be longer than nothing"),
         ("claim_within: 30d", "claim_within: 36h", "is counted in whole days, such as 30d"),
         ("claim_within: 30d", "claim_within: 30d\n        hours: {open: 17:00, close: 09:00}", "terms[0].hours"),
+        (
+            "claim_within: 30d",
+            "claim_within: 30d\n        hours: {days: []}",
+            "terms[0].hours: the calendar has no open",
+        ),
+        (
+            "claim_within: 30d",
+            "claim_within: 30d\n        hours: {open: 09:00, close: 09:00}",
+            "no open time in the 366",
+        ),
         ("claim_within: 30d", "claim_within: 30d\n        holidays: idd", 'did you mean "id"?'),
         # services and checks
         ("portal:\n    name", "Portal:\n    name", "'Portal' is no id"),

@@ -62,7 +62,16 @@ def test_a_credit_is_rounded_half_up_to_whole_rupiah(fee: int, percent: Fraction
 
 @pytest.mark.parametrize(
     ("currency", "fee", "amount"),
-    [("USD", "10.05", "1.01"), ("USD", "10.04", "1.00"), ("JPY", "105", "11"), ("XYZ", "0.05", "0.01")],
+    [
+        ("USD", "10.05", "1.01"),
+        ("USD", "10.04", "1.00"),
+        ("JPY", "105", "11"),
+        ("XYZ", "0.05", "0.01"),
+        ("KWD", "1.005", "0.101"),
+        ("KWD", "1.004", "0.100"),
+        ("CLP", "5", "1"),
+        ("XPF", "4", "0"),
+    ],
 )
 def test_other_currencies_round_to_their_own_unit(currency: str, fee: str, amount: str) -> None:
     assert format(share_of(Fee(currency=currency, amount=Decimal(fee)), Fraction(10)), "f") == amount

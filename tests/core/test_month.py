@@ -14,7 +14,7 @@ from monitor.core.instant import DAY_US, HOUR_US, format_instant
 from monitor.core.month import Claims, ClaimStatus, Figures, Status, claim_status, why_not_closed
 from monitor.core.span import Span
 from monitor.core.verdict import Verdict, VerdictSpan
-from tests.core.examples import WIB, at, subscription, terms
+from tests.core.examples import WIB, at, rupiah, subscription, terms
 
 APRIL = month_span(Month(2026, 4), WIB)
 FEE = 12_500_000
@@ -103,6 +103,7 @@ def test_the_claim_deadline_of_the_agreement() -> None:
 
 DEADLINE = at("2026-05-31T00:00:00")
 OWED, NOTHING = figures(down_us=2 * DAY_US), figures()
+WORTHLESS = replace(OWED, subscription=subscription(rupiah(4)))  # 10 % of it rounds to nothing
 
 
 @pytest.mark.parametrize(
@@ -116,6 +117,8 @@ OWED, NOTHING = figures(down_us=2 * DAY_US), figures()
         (NOTHING, (DEADLINE - 1,), False, DEADLINE, (ClaimStatus.FILED, DEADLINE - 1)),
         (NOTHING, (DEADLINE - 1,), True, DEADLINE, (ClaimStatus.REFUSED, DEADLINE - 1)),
         (OWED, (DEADLINE,), True, DEADLINE, (ClaimStatus.EXPIRED, None)),  # late
+        (WORTHLESS, (), False, DEADLINE, (ClaimStatus.NONE, None)),
+        (WORTHLESS, (DEADLINE - 1,), True, DEADLINE, (ClaimStatus.REFUSED, DEADLINE - 1)),
         (OWED, (DEADLINE + 5, DEADLINE - 5, DEADLINE - 9), True, DEADLINE, (ClaimStatus.GRANTED, DEADLINE - 9)),
     ],
 )

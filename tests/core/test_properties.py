@@ -43,6 +43,8 @@ from tests.core.worlds import (
 )
 
 PERIOD = (0, HORIZON)
+pytestmark = pytest.mark.exhaustive
+
 thorough = settings(max_examples=300, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 quick = settings(max_examples=80, suppress_health_check=[HealthCheck.too_slow, HealthCheck.data_too_large])
 units = st.sampled_from([1, 7, SECOND_US])
@@ -270,7 +272,7 @@ SCRIPT = Path(__file__).with_name("figures_elsewhere.py")
 def elsewhere(environment: Iterable[tuple[str, str]]) -> bytes:
     command = [sys.executable, str(SCRIPT)]
     told = dict(os.environ) | dict(environment) | {"PYTHONPATH": str(Path(__file__).parents[2])}
-    return subprocess.run(command, env=told, check=True, capture_output=True, timeout=60).stdout
+    return subprocess.run(command, env=told, check=True, capture_output=True, timeout=200).stdout
 
 
 @pytest.mark.parametrize(

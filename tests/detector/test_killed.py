@@ -57,4 +57,4 @@ def test_no_act_is_lost_or_doubled(tmp_path: Path, when: str) -> None:
             assert [due - found["due"][0] for due in found["due"]] == [0, 4 * 3_600_000_000, 8 * 3_600_000_000]
         assert kills > 20
         process.stdin.close()
-        assert process.wait(30) == 0
+        assert process.wait(120) == 0

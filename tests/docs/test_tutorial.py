@@ -76,7 +76,7 @@ def test_the_tutorial_is_true_line_by_line(reader: Path) -> None:
     for step in steps():
         command = ["sh", "-ec", step.commands]
         place = told | {"CLOCK": step.clock}
-        done = subprocess.run(command, cwd=reader, env=place, capture_output=True, text=True, timeout=100, check=False)
+        done = subprocess.run(command, cwd=reader, env=place, capture_output=True, text=True, timeout=280, check=False)
         output = done.stdout + done.stderr
         assert done.returncode == (1 if step.fails else 0), f"{step.commands}\n{output}"
         for line in step.printed:

@@ -7,7 +7,6 @@ import json
 import os
 import queue
 import shutil
-import socket
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from urllib import request
 
 import pytest
 
+from bench.harness import free_port
 from monitor.demo.settings import configuration
 
 JAGA = Path(sys.executable).with_name("jaga")
@@ -248,13 +248,6 @@ def daemon(cli: Cli) -> Iterator[tuple[Process, str]]:
         yield process, ready["pages"]
     finally:
         process.end()
-
-
-def free_port() -> int:
-    """A port that was free a moment ago; whoever starts on it tries again where it no longer is."""
-    with socket.socket() as taken:
-        taken.bind(("127.0.0.1", 0))
-        return int(taken.getsockname()[1])
 
 
 def started(name: str, arguments: list[str], folder: Path, path: str) -> tuple[Process, str]:

@@ -166,7 +166,7 @@ def whole(cli: Cli, watched: str, certificate: str) -> str:
     text = written.read_text().replace(
         "        credits:", "        objective: 99.9999%\n        grace: 1s\n        credits:"
     )
-    check = f'      certificate: {{sla: false, interval: 1s, tls: {{connect: "{certificate}"}}}}\n'
+    check = f'      certificate: {{sla: false, interval: 3s, tls: {{connect: "{certificate}"}}}}\n'
     written.write_text(text.replace("    checks:\n", "    checks:\n" + check))
     lines = history(datetime.now(timezone(timedelta(hours=7))).date())
     (cli.folder / "history.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))

@@ -16,7 +16,7 @@ from monitor.config import shipped
 from tests.e2e.conftest import environment
 
 DASHBOARDS = sorted(file.stem for file in (shipped("grafana") / "dashboards").glob("*.json"))
-PATIENCE_S = 150.0
+PATIENCE_S = 240.0
 SECONDS = "20"
 
 

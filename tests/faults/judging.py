@@ -23,7 +23,7 @@ from monitor.ledger.verify import verify
 from monitor.storage.reading import SqlReader
 from monitor.storage.sqlite import open_reader, open_store
 
-SERVICES, CHECKS = 2, 3
+SERVICES, CHECKS = 4, 3
 INTERVAL_US, STALE_US = 1_000_000, 3_400_000
 SAMPLE_US = 100_000
 

@@ -37,7 +37,7 @@ LONG_GAP_S = 5.0
 
 @dataclass(slots=True)
 class Target:
-    """Two services of three checks. Of two of them one is broken at a time, in turns, so that nearly every run says
+    """Services of three checks. Of two of them one is broken at a time, in turns, so that nearly every run says
     something else than the one before it: where one is lost to what is derived, that can be seen. The third breaks
     every few seconds for a while, so that outages come and go.
     """

@@ -20,7 +20,7 @@ from tests.conformance.probes.namespace import enter
 
 HERE = Path(__file__).parent
 SERVE = HERE.parent / "app" / "serve.py"
-WITHIN_S = 60
+WITHIN_S = 120
 GATEWAY = "10.203.0.254"
 ON_LINK = ("10.203.0.2", "10.203.0.11", "10.203.0.12", "10.203.0.13")
 TARGETS = ("10.204.0.2", *(f"10.204.0.1{n}" for n in range(1, 5)), *(f"10.204.0.2{n}" for n in range(1, 4)))
@@ -89,7 +89,7 @@ class Isolated:
         (self.folder / "mode.new").replace(self.folder / "mode")
 
     def metrics(self) -> str:
-        fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=20).read().decode())"
+        fetch = "import sys, urllib.request as r; print(r.urlopen(sys.argv[1], timeout=60).read().decode())"
         return shell("ip", "netns", "exec", self.monitor, sys.executable, "-c", fetch, "http://127.0.0.1:9464/metrics")
 
     def until_shown(self, line: str) -> None:

@@ -27,7 +27,8 @@ from monitor.ledger.command import (
     Reverse,
 )
 from monitor.ledger.decide import Decided, decide
-from tests.core.examples import at, subscription
+from monitor.ledger.standing import standings
+from tests.core.examples import at, rupiah, subscription, terms
 from tests.ledger.keeping import AGREEMENTS, CLOSING, END, START, Keeper, kept, watched_april
 
 NOW = at("2026-04-20T12:00:00")
@@ -113,6 +114,66 @@ def test_a_preview_records_nothing(keeper: Keeper) -> None:
 
 
 # Maintenance.
+
+
+def test_the_notice_needed_is_that_of_the_terms_that_judge_the_window_s_month(tmp_path: Path) -> None:
+    """CONTRACT 7.2: newer terms, agreed already, do not reach back to it; from their first month on they count."""
+    may = replace(terms(), effective_from_us=END, maintenance_notice_us=96 * HOUR_US)
+    with kept(tmp_path, replace(AGREEMENTS, terms=(terms(), may))) as held:
+        held.adopt()
+        held.now_us = NOW
+        now = held.give(announce(id="m-april"))  # 72 h ahead
+        held.now_us = END - 72 * HOUR_US
+        then = held.give(announce(id="m-may", start_us=END, end_us=END + HOUR_US))
+        (standing,) = standings(held.months())
+    assert isinstance(now, Done)
+    assert isinstance(then, Done)
+    assert now.remarks == ()
+    assert [remark.split(",")[0] for remark in then.remarks] == ["m-may"]
+    assert "345600.000000 s of notice are needed" in then.remarks[0]
+    (window,) = standing.windows
+    assert window.rejected == (("acme", "no notice to acme on record, 96:00:00 before start needed"),)
+
+
+def test_a_window_in_no_month_that_is_judged_needs_no_notice(keeper: Keeper) -> None:
+    far = at("2255-03-01T00:00:00")
+    done = keeper.give(announce(start_us=far, end_us=far + HOUR_US))
+    assert isinstance(done, Done)
+    assert done.remarks == ()
+    (standing,) = standings(keeper.months())
+    assert [window.rejected for window in standing.windows] == [()]
+
+
+def test_a_window_that_begins_now_can_be_finished_now(keeper: Keeper) -> None:
+    """At the instant of its start it can no longer be cancelled (CONTRACT 2.5.2): so it can be finished."""
+    keeper.given(announce(id="m-1"))
+    keeper.now_us = LATER - 1
+    assert "it can only be finished" in keeper.refused(CancelMaintenance(maintenance="m-1"))
+    (fact,) = keeper.given(FinishMaintenance(maintenance="m-1", at_us=LATER))
+    assert isinstance(fact, facts.MaintenanceFinished)
+
+
+@pytest.mark.parametrize("evidence", ["", "  ", "\n"])
+def test_blanks_are_no_evidence(keeper: Keeper, evidence: str) -> None:
+    keeper.given(announce(id="m-1"))
+    early = Notified(partner="acme", at_us=NOW - DAY_US, channel="letter", evidence=evidence)
+    assert "needs its evidence" in keeper.refused(NotifyMaintenance(maintenance="m-1", notified=early))
+    begun = announce(start_us=NOW - HOUR_US, evidence=evidence)
+    assert "needs evidence of what was agreed" in keeper.refused(begun)
+
+
+def test_a_claim_is_not_older_than_its_month(keeper: Keeper) -> None:
+    keeper.now_us = CLOSING
+    assert "lies before 2026-04 began" in keeper.refused(replace(CLAIM, at_us=START - 1))
+    keeper.given(replace(CLAIM, at_us=START))
+
+
+def test_a_closed_month_whose_credit_is_nothing_is_not_claimed(tmp_path: Path) -> None:
+    with kept(tmp_path, replace(AGREEMENTS, subscriptions=(subscription(rupiah(4)),))) as held:
+        watched_april(held, [(0, 40)])
+        held.given(CLOSE)
+        said = held.refused(CLAIM)
+    assert said == "2026-04 closed at 94.444444 %: its share of IDR 4 is nothing, nothing is owed"
 
 
 def test_announcing_with_a_notice_given_by_letter(keeper: Keeper) -> None:

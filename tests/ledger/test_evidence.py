@@ -8,6 +8,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
+import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
@@ -17,8 +18,8 @@ from monitor.core.fact import Annulment, ChecksAdopted, Fact, Reversal
 from monitor.core.instant import SECOND_US
 from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StatedSpan
 from monitor.core.span import Span
-from monitor.ledger.evidence import ALWAYS, Evidence, check_lists, derive, rebuild
-from monitor.storage import Store, Unit
+from monitor.ledger.evidence import ALWAYS, CURSOR_MARK, Evidence, check_lists, derive, differing, rebuild
+from monitor.storage import SpanChange, Store, Unit
 from monitor.storage.opening import open_store
 from tests.core import oracle, worlds
 
@@ -102,6 +103,7 @@ def in_batches(world: oracle.World, chance: random.Random) -> Iterator[tuple[lis
         yield [i for i in batch if isinstance(i, Run)], [i for i in batch if not isinstance(i, Run)]
 
 
+@pytest.mark.exhaustive
 @settings(
     max_examples=60,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
@@ -228,3 +230,33 @@ def test_a_run_from_before_what_is_held_goes_on_with_the_span_it_touches() -> No
         desk.put(runs=[run(1100)])
         assert store.spans_of(SOURCE, ALWAYS) == [OutcomeSpan(1000, 1250, PASS)]
         desk.agrees()
+
+
+def test_what_a_daemon_has_yet_to_derive_is_no_difference() -> None:
+    """Runs are durable before their spans are: who compares in between finds nothing wrong, but for what is wrong."""
+    with opened() as store:
+        desk = Desk(store)
+        desk.put(facts=[listing()], runs=[run(0), run(60, FAIL)])
+        stands = store.commit(Unit(recorded_at_us=desk.now_us))
+        cursor = {"arrival": stands.last_arrival, "seq": stands.head.seq}
+        store.commit(Unit(recorded_at_us=desk.now_us, marks={CURSOR_MARK: cursor}))
+        desk.evidence.forget()
+        void = Annulment(
+            id="a-1",
+            service="portal",
+            check="a",
+            location="x",
+            start_us=60,
+            end_us=61,
+            at_us=NOW,
+            by="sari",
+            note="ours",
+        )
+        store.commit(Unit(recorded_at_us=desk.now_us, runs=[run(120)], facts=[void]))
+        assert differing(store) == []
+        (first, *_others) = store.spans_of(SOURCE, ALWAYS)
+        edited = SpanChange(source=SOURCE, written=(first._replace(outcome=FAIL),))
+        store.commit(Unit(recorded_at_us=desk.now_us, spans=(edited,)))
+        assert differing(store) == [SOURCE]
+        rebuild(store)
+        assert differing(store) == []

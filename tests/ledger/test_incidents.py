@@ -269,6 +269,20 @@ def test_a_request_escalates_once_and_then_tells_the_owners_again(keeper: Keeper
     ]
 
 
+def test_the_provider_escalates_what_only_a_partner_reported(keeper: Keeper) -> None:
+    """No internal clocks run on it: level 2 is whoever they would go to, and the partner's clocks go on."""
+    keeper.given(REPORT)
+    ask = EscalateIncident(incident="i-1", reason=EscalationReason.STALLED_PROGRESS, note="the vendor is silent")
+    requested, escalated = keeper.given(ask)
+    assert isinstance(requested, Incident)
+    assert isinstance(escalated, Incident)
+    assert (escalated.level, escalated.partner, escalated.owners) == (2, None, ("escalation-manager",))
+    assert events(keeper.given(ask)) == ["requested"]
+    document = timeline(desk_of(keeper), "i-1")
+    assert document is not None
+    assert "escalated to level 2: escalation-manager (stalled progress)" in "\n".join(lines(document))
+
+
 def test_a_plan_and_a_call_are_told_to_the_partner(keeper: Keeper) -> None:
     keeper.given(REPORT)
     keeper.given(SendPlan(incident="i-1", note="roll back at 14:00"))

@@ -362,6 +362,33 @@ def test_a_restatement_that_raises_the_credit_reopens_the_period_for_the_differe
         assert keeper.statement().document["claim"]["status"] == "granted"
 
 
+def test_a_later_version_that_raises_nothing_leaves_the_reopened_period_open(tmp_path: Path) -> None:
+    """What version 2 raised may be claimed for its 30 days, whatever version 3 corrects; and a claim of it stands."""
+    with kept(tmp_path) as keeper:
+        watched_april(keeper, [(0, 40)])
+        keeper.given(exclude())
+        closed(keeper)
+        keeper.now_us = END + 60 * DAY_US
+        keeper.given(Reverse(of="x-1", note="withdrawn"), over_closed=True)
+        keeper.given(RESTATE)
+        keeper.given(exclude(hours=1, name="x-2"), over_closed=True)  # 94.58 %: the same tier
+        (third,) = keeper.given(RESTATE)
+        assert isinstance(third, Close)
+        assert (third.version, third.credit_delta) == (3, "0")
+        claim = keeper.statement().document["claim"]
+        assert (claim["status"], claim["deadline"]) == ("open", "2026-07-31T00:00:00+07:00")
+        keeper.given(FileClaim(partner="acme", service="portal", month="2026-04"))
+        assert keeper.statement().document["claim"]["status"] == "granted"
+        keeper.now_us += 40 * DAY_US
+        keeper.given(exclude(hours=2, name="x-3"), over_closed=True)
+        (fourth,) = keeper.given(RESTATE)
+        claim = keeper.statement().document["claim"]
+        assert (claim["status"], claim["deadline"]) == ("granted", "2026-07-31T00:00:00+07:00")
+        assert isinstance(fourth, Close)
+        for issued in (third, fourth):
+            is_as_issued(keeper, issued)
+
+
 def test_a_month_before_the_first_list_is_unknown_as_a_whole(tmp_path: Path) -> None:
     with kept(tmp_path) as keeper:
         watched_april(keeper)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterator
-from pathlib import Path
 from typing import Any
 
 import orjson
@@ -29,9 +28,10 @@ from monitor.ledger.record import read_record
 from tests.ledger.keeping import APRIL, BOTH, CLOSING, Keeper, two_partners
 
 
-@pytest.fixture
-def keeper(tmp_path: Path) -> Iterator[Keeper]:
-    with two_partners(tmp_path) as keeper:
+@pytest.fixture(scope="module")
+def keeper(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Keeper]:
+    """Only read from."""
+    with two_partners(tmp_path_factory.mktemp("partners")) as keeper:
         yield keeper
 
 

@@ -58,7 +58,6 @@ def test_a_mutant_whose_line_is_gone_is_an_error() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", MUTANTS, ids=lambda mutant: mutant.name)
 def test_the_witness_notices_the_mutant(mutant: Mutant, fates: dict[str, dict[str, Any]]) -> None:
     found = fates[mutant.name]
@@ -66,14 +65,12 @@ def test_the_witness_notices_the_mutant(mutant: Mutant, fates: dict[str, dict[st
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 def test_the_core_as_it_is_passes(fates: dict[str, dict[str, Any]]) -> None:
     found = fates[killing.UNMUTATED]
     assert not found["by_fast_set"], found["said"]
 
 
 @pytest.mark.slow
-@pytest.mark.timeout(600)
 @pytest.mark.parametrize("mutant", EQUIVALENT, ids=lambda mutant: mutant.name)
 def test_what_is_no_mistake_is_reported_as_surviving(mutant: Mutant, fates: dict[str, dict[str, Any]]) -> None:
     found = fates[mutant.name]

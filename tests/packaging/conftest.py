@@ -48,7 +48,7 @@ class Debian:
 
     def copy(self, root: Path) -> Debian:
         """Another one like it."""
-        subprocess.run(["cp", "-a", "--reflink=auto", self.root, root], check=True, timeout=100)
+        subprocess.run(["cp", "-a", "--reflink=auto", self.root, root], check=True, timeout=280)
         return Debian(root)
 
     def run(self, *command: str, environ: Mapping[str, str] = ENVIRONMENT, timeout_s: float = 200) -> str:

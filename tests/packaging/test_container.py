@@ -29,10 +29,10 @@ import pytest
 if TYPE_CHECKING:
     from tests.packaging.conftest import Debian
 
-pytestmark = [pytest.mark.slow, pytest.mark.timeout(400)]
+pytestmark = [pytest.mark.slow, pytest.mark.timeout(700)]
 
 BASE_IMAGE = "debian:bookworm-slim"
-WAIT_S = 60
+WAIT_S = 120
 
 CONFIGURATION = """\
 store: sqlite:////var/lib/jaga/ledger.db

@@ -19,7 +19,7 @@ class Manager:
     def __init__(self, address: str) -> None:
         self.address = address
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
-        self.sock.settimeout(10)
+        self.sock.settimeout(60)
         self.sock.bind("\0" + address[1:] if address.startswith("@") else address)
 
     def heard(self) -> str:

@@ -52,7 +52,7 @@ case "$*" in
     ;;
 "pip sync "*)
     if [ -n "${FAKE_KILL-}" ]; then kill -9 "$PPID"; exit 1; fi
-    if [ -n "${FAKE_SLOW-}" ]; then sleep "$FAKE_SLOW"; fi
+    while [ -n "${FAKE_HOLD-}" ] && [ -e "${FAKE_HOLD-}" ]; do sleep 0.05; done
     exit "${FAKE_EXIT-0}"
     ;;
 esac
@@ -106,7 +106,7 @@ class Checkout:
 
     def run(self, *arguments: str, cwd: Path | None = None, **more: str) -> subprocess.CompletedProcess[str]:
         process = self.start(*arguments, cwd=cwd, **more)
-        stdout, stderr = process.communicate(timeout=60)
+        stdout, stderr = process.communicate(timeout=280)
         return subprocess.CompletedProcess(arguments, process.returncode, stdout, stderr)
 
     def calls(self, beginning: str) -> int:
@@ -168,7 +168,7 @@ def test_pid_folder_and_arguments_are_the_callers(checkout: Checkout) -> None:
     folder.mkdir()
     for _ in ("cold", "warm"):
         process = checkout.start("exit", "7", "two words", "", cwd=folder, PYTHONDONTWRITEBYTECODE="1")
-        stdout, _ = process.communicate(timeout=60)
+        stdout, _ = process.communicate(timeout=280)
         assert process.returncode == 7
         assert stdout.splitlines() == [
             f"pid {process.pid}",
@@ -186,16 +186,28 @@ def test_a_signal_reaches_the_program_and_the_exit_is_its_own(checkout: Checkout
     assert process.stdout is not None
     assert process.stdout.readline() == f"pid {process.pid}\n"
     process.terminate()
-    process.communicate(timeout=20)
+    process.communicate(timeout=280)
     assert process.returncode == -signal.SIGTERM
 
 
 def test_two_first_calls_make_one_environment(checkout: Checkout) -> None:
-    calls = [checkout.start("status", FAKE_SLOW="0.5") for _ in range(3)]
-    spoken = [call.communicate(timeout=60)[1] for call in calls]
+    """The set-up that came first is held until the others have said that they wait for it."""
+    held = checkout.base / "held"
+    held.touch()
+    calls = [checkout.start("status", FAKE_HOLD=str(held)) for _ in range(3)]
+    said = [_first_words(call) for call in calls]
+    held.unlink()
+    for call in calls:
+        call.communicate(timeout=280)
     assert [call.returncode for call in calls] == [0, 0, 0]
     assert checkout.calls("venv") == 1
-    assert sum("another set-up of this checkout is running" in text for text in spoken) == 2
+    assert sum("another set-up of this checkout is running" in line for line in said) == 2
+    assert sum("setting up" in line for line in said) == 1
+
+
+def _first_words(process: subprocess.Popen[str]) -> str:
+    assert process.stderr is not None
+    return process.stderr.readline()
 
 
 def test_an_environment_killed_half_way_is_made_anew(checkout: Checkout) -> None:
@@ -280,7 +292,7 @@ def test_a_real_first_use_on_a_bare_machine(tmp_path: Path, project_root: Path) 
         env=environment,
         capture_output=True,
         text=True,
-        timeout=110,
+        timeout=500,
         check=False,
     )
     assert done.returncode == 0, done.stderr

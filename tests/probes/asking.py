@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import socket
 import ssl
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator, Mapping
@@ -95,6 +96,16 @@ async def listening(
         async with asyncio.timeout(60):
             while server._active_count:  # type: ignore[attr-defined] # noqa: ASYNC110 - no wait_closed before 3.12
                 await asyncio.sleep(0.001)
+
+
+@contextmanager
+def nobody_listens(kind: socket.SocketKind = socket.SOCK_STREAM) -> Iterator[int]:
+    """A port that refuses, of TCP or UDP. It is held meanwhile, so that nobody else is given it."""
+    with socket.socket(type=kind) as held:
+        held.bind(("127.0.0.1", 0))
+        if kind is socket.SOCK_DGRAM:
+            held.connect(("127.0.0.1", 9))  # hears nobody else from now on
+        yield held.getsockname()[1]
 
 
 def open_descriptors() -> int:

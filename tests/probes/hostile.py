@@ -193,7 +193,7 @@ class Hostile:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        assert self._serving.wait(30), "the hostile server did not start"
+        assert self._serving.wait(120), "the hostile server did not start"
         return self
 
     def __exit__(
@@ -201,7 +201,7 @@ class Hostile:
     ) -> None:
         assert self._stop is not None
         self._loop.call_soon_threadsafe(self._stop.set)
-        self._thread.join(30)
+        self._thread.join(120)
         assert not self._thread.is_alive(), "the hostile server did not stop"
 
     def _run(self) -> None:

@@ -14,7 +14,7 @@ import pytest
 from probes import FailReason, InconclusiveReason, Outcome
 from probes._net import LiveNetwork
 from probes.transaction import SpecError, parse
-from tests.probes.asking import SECOND_NS, ask, in_virtual_time, listening
+from tests.probes.asking import SECOND_NS, ask, in_virtual_time, listening, nobody_listens
 
 Answering = Callable[[bytes, int], bytes | None]
 
@@ -133,10 +133,8 @@ def test_a_lost_question_is_asked_again() -> None:
 
 
 async def test_nobody_at_the_resolver_is_our_own_fault(network: LiveNetwork) -> None:
-    with socket.socket(type=socket.SOCK_DGRAM) as sock:
-        sock.bind(("127.0.0.1", 0))
-        free = sock.getsockname()[1]
-    result = await ask(network, greeting(1, free))
+    with nobody_listens(socket.SOCK_DGRAM) as port:
+        result = await ask(network, greeting(1, port))
     assert result.reason is InconclusiveReason.OWN_RESOLVER, result.message
 
 

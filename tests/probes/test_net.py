@@ -20,16 +20,16 @@ import pytest
 from probes import Context, FailReason, Family, InconclusiveReason, Outcome, OwnFault, Phase, ProbeError, Route
 from probes._net import LiveNetwork
 from probes._poller import GRACE_NS, LATE_NS, Poller, Waiter
-from tests.probes.asking import SECOND_NS, ask, context, descriptors_fall_to, listening, open_descriptors
+from tests.probes.asking import (
+    SECOND_NS,
+    ask,
+    context,
+    descriptors_fall_to,
+    listening,
+    nobody_listens,
+    open_descriptors,
+)
 from tests.probes.hostile import Hostile
-
-
-def closed_port() -> int:
-    """A port on which nobody listens."""
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        port: int = sock.getsockname()[1]
-    return port
 
 
 def answering(*answers: str | Exception) -> Callable[..., Any]:
@@ -63,7 +63,8 @@ async def failure(
 
 
 async def test_a_refused_connection_is_theirs() -> None:
-    error = await failure(LiveNetwork(), "127.0.0.1", closed_port())
+    with nobody_listens() as port:
+        error = await failure(LiveNetwork(), "127.0.0.1", port)
     assert isinstance(error, ProbeError)
     assert error.reason is FailReason.CONNECT
     assert "connection refused" in error.message
@@ -182,7 +183,7 @@ def elsewhere(program: str, url: str) -> subprocess.Popen[str]:
 
 def test_exhausted_descriptors_are_our_own_fault(hostile: Hostile) -> None:
     with elsewhere(EXHAUSTED, hostile.url("good")) as process:
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=200)
     fine, *spoilt, again, first = said.splitlines()
     assert [fine, again, first] == ["pass None "] * 3
     for line in spoilt:
@@ -347,7 +348,7 @@ def test_a_stopped_process_blames_nobody(hostile: Hostile) -> None:
         os.waitid(os.P_PID, process.pid, os.WSTOPPED | os.WNOWAIT)
         time.sleep(1)  # the fault itself: longer than their time-out
         process.send_signal(signal.SIGCONT)
-        said, _ = process.communicate(timeout=60)
+        said, _ = process.communicate(timeout=200)
     assert said.strip() in {
         "[('pass', None, True)]",
         "[('pass', None, False)]",

@@ -117,7 +117,7 @@ def trace(folder: Path, synchronous: str) -> list[str]:
     folder.mkdir()
     session = [sys.executable, str(Path(__file__).with_name("session.py")), str(folder / "ledger.db"), synchronous]
     command = ["strace", "-y", "-xx", "-s", "70000", "-e", f"trace={CALLS}", "-o", str(log), *session]
-    subprocess.run(command, check=True, timeout=60, cwd=root, env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"})
+    subprocess.run(command, check=True, timeout=200, cwd=root, env={"PYTHONPATH": str(root), "PATH": "/usr/bin:/bin"})
     return log.read_text(encoding="ascii").splitlines()
 
 

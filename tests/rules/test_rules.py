@@ -50,7 +50,7 @@ def tool(name: str) -> str:
 
 
 def run(*command: str | Path) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=100)
+    return subprocess.run([str(part) for part in command], capture_output=True, text=True, check=False, timeout=280)
 
 
 def rules(kind: str) -> list[dict[str, Any]]:

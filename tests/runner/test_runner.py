@@ -27,6 +27,7 @@ from monitor.plan import Plan, budget_us
 from monitor.runner import Runner
 from probes import transaction
 from probes._net import LiveNetwork
+from tests.probes.asking import nobody_listens
 from tests.simulation.loop import SimulatedClock, VirtualLoop
 
 SECOND = 1_000_000
@@ -449,10 +450,9 @@ def http_plan(url: str, *, timeout_s: float = 2, attempts: int = 2) -> Plan:
 
 
 async def test_a_refused_connection_fails_after_its_confirmation() -> None:
-    with listeners(1) as opened:
-        port = opened[0].getsockname()[1]
-    async with live_runner() as runner:
-        run = await runner.run(http_plan(f"http://127.0.0.1:{port}/"), START_US)
+    with nobody_listens() as port:
+        async with live_runner() as runner:
+            run = await runner.run(http_plan(f"http://127.0.0.1:{port}/"), START_US)
     assert said(run) == ("fail", "connect", 2)
     assert run.steps[0].target == f"127.0.0.1:{port}"
 

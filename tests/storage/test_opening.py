@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monitor.storage import StoreError
+from monitor.storage import StoreError, StoreMisusedError
 from monitor.storage.opening import open_reader, open_store, sqlite_path
 from monitor.storage.schema import SCHEMA_VERSION
 
@@ -53,7 +53,7 @@ def test_where_a_sqlite_ledger_lies(tmp_path: Path) -> None:
 )
 def test_an_address_that_names_no_store_is_refused(url: str, message: str, tmp_path: Path) -> None:
     for opening in (open_store, open_reader):
-        with pytest.raises(StoreError) as refused:
+        with pytest.raises(StoreMisusedError) as refused:
             opening(url, base=tmp_path)
         assert message in str(refused.value)
         assert SECRET not in str(refused.value)

@@ -162,7 +162,7 @@ def test_a_second_owner_in_another_process_is_refused_and_may_read(store: SqlSto
     )
     command = [sys.executable, "-c", program, str(path)]
     root = Path(__file__).parents[2]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, cwd=root, check=True)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=200, cwd=root, check=True)
     assert done.stdout.splitlines() == ["1", owner_of(path)]
 
 

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from monitor.core.instant import DAY_US
 from monitor.web.tokens import PREFIX, Scope, Token, TokenError, TokenFileError, Tokens, Wish, tokens_path
 
 NOW_US = 1_790_000_000_000_000
@@ -73,6 +74,8 @@ def test_an_id_is_never_used_twice(file: Path) -> None:
         (Wish(scopes=frozenset({Scope.ADMIN}), partner="acme"), "cannot have admin"),
         (Wish(scopes=frozenset({Scope.MAINTENANCE, Scope.READ}), partner="acme"), "cannot have maintenance"),
         (Wish(scopes=READ, expires_us=NOW_US), "before it is made"),
+        (Wish(scopes=READ, expires_us=(1 << 53) + 1), "that is never"),
+        (Wish(scopes=READ, expires_us=NOW_US + 99_999_999 * DAY_US), "that is never"),
     ],
 )
 def test_a_wish_that_makes_no_sense_is_refused(file: Path, wish: Wish, why: str) -> None:

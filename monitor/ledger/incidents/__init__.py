@@ -16,6 +16,7 @@ from monitor.core.incident import Act, Illegal, Pair, State, Step, step
 from monitor.core.incident_clocks import Counting, Countings, Reading, owed, readings
 from monitor.core.incident_fact import Incident, IncidentEvent
 from monitor.core.instant import format_instant
+from monitor.core.priority import Level
 from monitor.core.run import Origin
 from monitor.core.span import Span, intersect, union
 from monitor.core.terms import Agreements, Terms, terms_in_force
@@ -84,6 +85,13 @@ class Counter:
     def countings(self, state: State) -> Countings:
         """For each pair of an incident, what it is counted by."""
         return {pair: self._counting(pair, state.service, start_us) for pair, start_us in state.pairs}
+
+    def levels(self, state: State, pair: Pair) -> Mapping[int, Level]:
+        """Who is escalated to: by the terms of the pair. The provider may ask where no internal clocks run, on what
+        a partner alone reported: then it is whoever the internal ones would go to.
+        """
+        start_us = dict(state.pairs).get(pair, state.opened_us)
+        return self.terms(pair, state.service, start_us).levels
 
     def readings(self, state: State, now_us: int) -> tuple[Reading, ...]:
         """Its clocks at an instant."""
@@ -174,7 +182,7 @@ def settle(state: State, counter: Counter, now_us: int, *, before_us: int | None
     """Everything that time has made due by `now_us` (with `before_us`: strictly before it) as facts of now."""
     countings = counter.countings(state)
     acts = [act for act in owed(state, countings, now_us) if before_us is None or act.due_us < before_us]
-    return carry_out(state, acts, countings, now_us)
+    return carry_out(state, acts, counter, now_us)
 
 
 def follow(state: State | None, fact: Incident, counter: Counter, now_us: int) -> Carried | Illegal:
@@ -183,16 +191,15 @@ def follow(state: State | None, fact: Incident, counter: Counter, now_us: int) -
     if isinstance(found, Illegal):
         return found
     assert isinstance(found, Step), "a step or why not"
-    countings = counter.countings(found.state)
-    done = Carried(found.state, (fact,)).then(carry_out(found.state, found.acts, countings, now_us))
+    done = Carried(found.state, (fact,)).then(carry_out(found.state, found.acts, counter, now_us))
     return done.then(settle(done.state, counter, now_us))
 
 
-def carry_out(state: State, acts: Iterable[Act], countings: Countings, now_us: int) -> Carried:
+def carry_out(state: State, acts: Iterable[Act], counter: Counter, now_us: int) -> Carried:
     """Acts as facts at `now_us`, which is when they are made, whenever they were due; each with its messages."""
     carried = Carried(state)
     for act in acts:
-        level = countings[act.pair].levels[act.level]
+        level = counter.levels(state, act.pair)[act.level]
         fact = Incident(
             id=state.id,
             event=IncidentEvent.ESCALATED,

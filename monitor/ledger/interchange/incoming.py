@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -27,7 +27,7 @@ from monitor.core.instant import format_instant
 from monitor.core.run import Origin, Run, SourceKey, StatedSpan
 from monitor.core.segment import SegmentError, read_runs
 from monitor.core.terms import TermsError
-from monitor.core.wire import FactError, read_fact, read_place, read_run, read_spans, write_fact
+from monitor.core.wire import MAX_INTEGER, FactError, read_fact, read_place, read_run, read_spans, write_fact
 from monitor.ledger.interchange.carried import (
     END,
     FILE,
@@ -192,6 +192,7 @@ def read_item(written: dict[str, Any]) -> Item:
     try:
         fact = read_fact(written)
         _check_terms(fact)
+        _check_dates(fact)
         return Item(content=fact, place=None if place is None else read_place(place))
     except FactError as error:
         if "type" not in written:
@@ -220,6 +221,21 @@ def _check_terms(fact: Fact) -> None:
     except (ZoneInfoNotFoundError, ValueError, OSError) as error:
         zone = fact.terms.get("timezone")
         raise FactError(f"terms of {fact.contract}: {zone!r} is no time zone such as Asia/Jakarta") from error
+
+
+def _check_dates(fact: Fact) -> None:
+    """Refuse an agreement from or until an instant that no close could record: its integers lie below 2^53."""
+    if isinstance(fact, facts.TermsAdopted):
+        stated = {"effective_from": fact.effective_from_us}
+    elif isinstance(fact, facts.Subscribed):
+        stated = {name: at for name, at in (("from", fact.from_us), ("until", fact.until_us)) if at is not None}
+    else:
+        return
+    for name, at_us in stated.items():
+        if abs(at_us) > MAX_INTEGER:
+            raise FactError(
+                f'"{name}" {format_instant(at_us)} lies outside the years 1684 to 2255 that the record counts'
+            )
 
 
 def numbered(source: BinaryIO) -> Iterator[tuple[int, bytes]]:
@@ -251,7 +267,7 @@ def batches(source: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
 class Incoming:
     """The check of a whole file: `take` each line, then `finish`; ImportRefusedError once there are problems enough."""
 
-    def __init__(self, known: Known, now_us: int) -> None:
+    def __init__(self, known: Known, now_us: int, holiday_tables: Collection[str] | None = None) -> None:
         self.facts: list[Fact] = []
         self.known_facts = 0
         self.evidence = 0
@@ -261,6 +277,7 @@ class Incoming:
         self.sources: set[SourceKey] = set()
         self._known = known
         self._now_us = now_us
+        self._holiday_tables = holiday_tables
         self._problems: list[Problem] = []
         self._references: list[_Reference] = []
         self._header = False
@@ -307,6 +324,7 @@ class Incoming:
             self._take_segment(number, item.content)
             return
         self._check_dates(number, item.content)
+        self._check_holidays(number, item.content)
         if isinstance(item.content, Run | StatedSpan):
             self.evidence += 1
             if item.counts:
@@ -315,6 +333,16 @@ class Incoming:
         self._take_fact(number, item.content)
         if item.place is not None:
             self._take_place(item.place)
+
+    def _check_holidays(self, number: int, content: object) -> None:
+        """Terms by a table of holidays that nobody has could be neither judged by nor taken back."""
+        tables = self._holiday_tables
+        if not isinstance(content, facts.TermsAdopted) or tables is None:
+            return
+        name = content.terms.get("holidays")
+        if name is not None and name not in tables:
+            there = ", ".join(sorted(tables))
+            self._problem(number, f"terms of {content.contract}: {name!r} is no table of holidays; there are {there}")
 
     def _take_segment(self, number: int, sealed: SealedSegment) -> None:
         runs = imported_runs(sealed)

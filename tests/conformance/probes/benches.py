@@ -21,6 +21,7 @@ import trustme
 
 from probes import FailReason, Phase
 from tests.conformance.probes import namespace
+from tests.probes.asking import nobody_listens
 
 CANARY = "c4n4ry-p4ssw0rd"
 Handler = Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]
@@ -97,10 +98,8 @@ class Bench:
     async def serving(self, mood: str) -> AsyncIterator[int]:
         """The port of a server in a mood; of nobody for `refused`."""
         if mood == "refused":
-            with socket.socket(type=socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM) as sock:
-                sock.bind(("127.0.0.1", 0))
-                port = sock.getsockname()[1]
-            yield port
+            with nobody_listens(socket.SOCK_DGRAM if self.datagrams else socket.SOCK_STREAM) as port:
+                yield port
         elif self.datagrams:
             async with _datagrams(self.datagrams[mood]) as port:
                 yield port

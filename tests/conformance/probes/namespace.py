@@ -38,12 +38,12 @@ def missing() -> str | None:
     lacking = [tool for tool in ("ip", "iptables") if shutil.which(tool) is None]
     if lacking:
         return f"no {' and no '.join(lacking)}: install iproute2 and iptables"
-    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False, timeout=100)
+    tried = subprocess.run(["unshare", "--net", "true"], capture_output=True, text=True, check=False, timeout=280)
     return f"this machine makes no network namespaces: {tried.stderr.strip()}" if tried.returncode else None
 
 
 def shell(*words: str) -> None:
-    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=100)
+    done = subprocess.run(words, capture_output=True, text=True, check=False, timeout=280)
     assert done.returncode == 0, f"{' '.join(words)}: {done.stderr}"
 
 

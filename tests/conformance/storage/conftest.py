@@ -60,7 +60,7 @@ def _server(binaries: Path) -> Iterator[str]:
     def run(name: str, *arguments: str) -> None:
         command = [str(binaries / name), *arguments]
         subprocess.run(
-            command, check=True, user=user, cwd=home, timeout=60, stdin=subprocess.DEVNULL, capture_output=True
+            command, check=True, user=user, cwd=home, timeout=200, stdin=subprocess.DEVNULL, capture_output=True
         )
 
     data = home / "data"

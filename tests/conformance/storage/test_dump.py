@@ -48,7 +48,7 @@ def test_what_the_servers_dump_restores_verifies(postgres: str, tmp_path: Path, 
                 capture_output=True,
                 text=True,
                 check=False,
-                timeout=60,
+                timeout=200,
             )
             assert done.returncode == 0, done.stderr
             reader = open_reader(_database(postgres, empty), base=tmp_path)

@@ -497,7 +497,7 @@ def test_readers_ask_from_many_threads_beside_the_writer(store: Store, reader: R
         store.commit(unit(run(n), facts=[claim(n)]))
     done.set()
     for thread in threads:
-        thread.join(30)
+        thread.join(120)
     assert not wrong
     assert not any(thread.is_alive() for thread in threads)
 
