@@ -89,7 +89,7 @@ Kind = tuple[str, ...]
 class _Columns:
     """What is written of a source: bytes as they are, and columns that may be written by a histogram."""
 
-    parts: list[bytes | tuple[Kind, list[int]]] = field(default_factory=list)
+    parts: list[bytes | tuple[Kind, list[int], bytes]] = field(default_factory=list)
 
     def number(self, value: int) -> None:
         self.parts.append(varint(zigzag(value)))
@@ -98,7 +98,7 @@ class _Columns:
         self.parts.append(write_column(values))
 
     def noise(self, values: list[int], *kind: str) -> None:
-        self.parts.append((kind, values))
+        self.parts.append((kind, values, write_column(values)))
 
     def written(self, histograms: Mapping[Kind, tuple[int, Histogram]]) -> bytes:
         out = []
@@ -106,8 +106,7 @@ class _Columns:
             if isinstance(part, bytes):
                 out.append(part)
                 continue
-            kind, values = part
-            column = write_column(values)
+            kind, values, column = part
             if kind in histograms and values:
                 number, histogram = histograms[kind]
                 shared = write_by(histogram, number, values)
@@ -153,17 +152,19 @@ def write_body(
 def _shared(columns: Sequence[_Columns]) -> dict[Kind, tuple[int, Histogram]]:
     """By kind the histogram that makes its columns shorter than they are by themselves, itself counted."""
     by_kind: dict[Kind, list[list[int]]] = {}
+    alone: dict[Kind, int] = {}
     for one in columns:
         for part in one.parts:
             if not isinstance(part, bytes) and len(set(part[1])) > 1:
                 by_kind.setdefault(part[0], []).append(part[1])
+                alone[part[0]] = alone.get(part[0], 0) + len(part[2])
     found: dict[Kind, tuple[int, Histogram]] = {}
     for kind, alike in by_kind.items():
         middles = [middle_of(values) for values in alike]
         fit = fitting(alike, middles) if len(found) < MOST_HISTOGRAMS else None
         # With the form and the length of each column, and what a histogram begins with.
         beside = 2 * len(alike) + 5
-        if fit is not None and fit[1] / 8 + beside < sum(len(write_column(values)) for values in alike):
+        if fit is not None and fit[1] / 8 + beside < alone[kind]:
             found[kind] = len(found), fit[0]
     return found
 
