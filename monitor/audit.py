@@ -34,7 +34,7 @@ from decimal import ROUND_HALF_UP, Decimal
 from fractions import Fraction
 from itertools import accumulate, groupby, pairwise, zip_longest
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 SECOND = 10**6
@@ -53,7 +53,7 @@ class CannotAuditError(Exception):
     """What was given cannot be audited at all: an unreadable file, no such month, a missing time zone."""
 
 
-MALFORMED = (ValueError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
+MALFORMED = (ValueError, ArithmeticError, KeyError, TypeError, IndexError, AttributeError, zlib.error)
 """What reading something of another form than expected ends in."""
 
 # == Part A: the record ================================================================================================
@@ -1786,6 +1786,20 @@ def _trusted(ledger: Ledger, statement: Json, close: Entry | None, head: str | N
 # -- C3. Asking --------------------------------------------------------------------------------------------------------
 
 
+T = TypeVar("T")
+
+
+def read_as(what: str, read: Callable[[], T]) -> T:
+    """What is read; CannotAuditError, naming what it was read from, where it cannot be."""
+    try:
+        return read()
+    except OSError as error:
+        raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
+    except MALFORMED as error:
+        said = repr(error) if isinstance(error, KeyError) else str(error)
+        raise CannotAuditError(f"{what} is not in the form this audit knows: {said}") from None
+
+
 def verify(
     statement: Path,
     export: Path,
@@ -1799,18 +1813,13 @@ def verify(
     Raises CannotAuditError.
     """
     opened = None if key is None else read_key(key)
-    try:
-        now = None if at is None else instant(at)
-        document = read_json(statement.read_bytes())
-        ledger = read_ledger(export)
-    except OSError as error:
-        raise CannotAuditError(f"{error.filename}: {error.strerror}") from None
-    except MALFORMED as error:
-        raise CannotAuditError(f"{statement}, {export}: {error}") from None
+    now = None if at is None else read_as("when it was stated", lambda: instant(at))
+    document = read_as(str(statement), lambda: read_json(statement.read_bytes()))
+    ledger = read_as(str(export), lambda: read_ledger(export))
     documents = document if isinstance(document, list) else [document]
     if not documents or not all(isinstance(each, dict) for each in documents):
         raise CannotAuditError(f"{statement}: there is no statement in it")
-    signed = read_signed(ledger, opened)
+    signed = read_as(str(export), lambda: read_signed(ledger, opened))
     problems = ledger.broken + signed.problems
     for problem in problems:
         say(f"record: {problem}")

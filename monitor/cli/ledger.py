@@ -236,12 +236,13 @@ def _move(source: BinaryIO, *, json_: bool) -> None:
 
 def _import(source: BinaryIO, *, json_: bool) -> None:
     from monitor.clock import wall_us
+    from monitor.config.holidays import names
     from monitor.ledger.evidence import rebuild
     from monitor.ledger.interchange import import_ as take
 
     with open_store() as store, progress("importing") as watch:
         moved = None if watch is None else lambda _stage, done, total: watch(done, total)
-        report = take(store, source, now_us=wall_us(), rebuild=rebuild, progress=moved)
+        report = take(store, source, now_us=wall_us(), rebuild=rebuild, holiday_tables=names(), progress=moved)
     if json_:
         show.as_json(asdict(report))
         return

@@ -5,8 +5,9 @@ from __future__ import annotations
 from sqlalchemy import URL, Connection, Engine, create_engine, text
 
 from monitor.storage import StoreError
+from monitor.storage.asking import Backend
 from monitor.storage.errors import mapped
-from monitor.storage.reading import Backend, SqlReader
+from monitor.storage.reading import SqlReader
 from monitor.storage.setup import accept, make_or_accept, migrate
 from monitor.storage.writing import SqlStore
 

@@ -19,9 +19,10 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, QueuePool, StaticPool, create_engine, event
 
 from monitor.storage import StoreError, contradiction
+from monitor.storage.asking import Backend
 from monitor.storage.errors import mapped
 from monitor.storage.owner import OwnerLock
-from monitor.storage.reading import Backend, SqlReader
+from monitor.storage.reading import SqlReader
 from monitor.storage.setup import accept, make_or_accept, migrate
 from monitor.storage.watermark import Watermark, read_watermark
 from monitor.storage.writing import SqlStore

@@ -51,3 +51,17 @@ def test_spans_are_compared_with_a_rebuild(ledger: Jaga, tmp_path: Path) -> None
     edited = ledger("ledger", "stats", "--rebuild")
     assert edited.code == 1
     assert "the spans of 1 sources are not what their runs say: portal/a/jkt-1" in edited.err
+
+
+def test_imported_terms_name_a_table_of_holidays_that_there_is(jaga: Jaga, tmp_path: Path) -> None:
+    """Any other could be neither judged by nor taken back: every statement would fail from then on."""
+    terms = {"timezone": "Asia/Jakarta", "guarantee": "95%", "credits": [{"below": "95%", "credit": "10%"}]}
+    for table, code in (("idd", 2), ("id", 0)):
+        fact = {"type": "terms", "contract": "mitra", "effective_from": "2026-01-01T00:00:00+07:00"}
+        lines = [{"type": "header", "format": "jaga-ledger/1"}, fact | {"terms": terms | {"holidays": table}}]
+        (tmp_path / "terms.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+        said = jaga("ledger", "import", "terms.jsonl")
+        assert said.code == code
+        if code:
+            assert "line 2: terms of mitra: 'idd' is no table of holidays; there are id, none" in said.err
+    assert jaga("statement", "--month", "2026-04").code == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import pytest
+
 from tests.cli.conftest import Jaga
 
 
@@ -34,12 +36,35 @@ def test_what_cannot_be_verified_is_wrong_use(ledger: Jaga, history: Path, tmp_p
     statement.write_text("[]")
     for arguments, why in (
         ((statement, "--ledger", history), "a checks without its entry: not an export of a ledger"),
-        ((history, "--ledger", history), "Extra data"),
+        ((history, "--ledger", history), f"{history} is not in the form this audit knows: Extra data"),
+        ((statement, "--ledger", history, "--at", "noon"), "when it was stated is not in the form"),
         ((statement, "--ledger", history, "--key", "nobody"), "not a public key"),
     ):
         said = ledger("verify", *arguments)
         assert said.code == 2
         assert why in said.err
+
+
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [('"amount":"12500000"', '"amount":"much"'), ('"note":', '"notes":'), ('"note":"', '"note":7,"more":"')],
+    ids=["fee", "no note", "a number for a note"],
+)
+def test_an_export_of_another_form_is_told_and_no_fault_of_the_audit(
+    ledger: Jaga, tmp_path: Path, old: str, new: str
+) -> None:
+    """Whoever verifies is handed the file by the other side: whatever stands in it, the answer is one line."""
+    assert ledger("close", "2026-04").code == 0
+    statement, export = tmp_path / "statement.json", tmp_path / "export.jsonl"
+    statement.write_text(ledger("statement", "--month", "2026-04", "--format", "json").out)
+    assert ledger("ledger", "export", export).code == 0
+    written = export.read_text()
+    assert old in written
+    export.write_text(written.replace(old, new))
+    said = ledger("verify", statement, "--ledger", export)
+    assert said.code == 2
+    assert "not in the form this audit knows" in said.err
+    assert "Traceback" not in said.err
 
 
 def test_a_statement_is_verified_by_what_its_partner_is_given(ledger: Jaga, tmp_path: Path) -> None:

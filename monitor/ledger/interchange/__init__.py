@@ -16,7 +16,7 @@ import io
 import shutil
 import sys
 import tempfile
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any, BinaryIO
@@ -218,24 +218,34 @@ def import_(
     *,
     now_us: int,
     rebuild: Rebuild,
+    holiday_tables: Collection[str] | None = None,
     progress: Progress | None = None,
 ) -> ImportReport:
     """Take the facts and evidence of a file into the ledger, as imported; the same file again changes nothing.
 
     Raises ImportRefusedError, naming lines, before anything is written; HeadMovedError where another writer got in
-    between; StoreError. `rebuild` derives the outcome spans of the sources it is given.
+    between; StoreError. `rebuild` derives the outcome spans of the sources it is given. `holiday_tables` are those that
+    imported terms may name (None: any).
     """
     with twice(source) as file:
-        return _Import(store, file, now_us, progress).run(rebuild)
+        return _Import(store, file, now_us, holiday_tables, progress).run(rebuild)
 
 
 class _Import:
     """One import: the check of the whole file, then its writing."""
 
-    def __init__(self, store: Store, file: BinaryIO, now_us: int, progress: Progress | None) -> None:
+    def __init__(
+        self,
+        store: Store,
+        file: BinaryIO,
+        now_us: int,
+        holiday_tables: Collection[str] | None,
+        progress: Progress | None,
+    ) -> None:
         self._store = store
         self._file = file
         self._now_us = now_us
+        self._holiday_tables = holiday_tables
         self._progress = progress
         self._size = file.seek(0, io.SEEK_END)
         self._batches: list[bytes] = []
@@ -269,7 +279,7 @@ class _Import:
         )
 
     def _check(self) -> tuple[Incoming, int]:
-        incoming = Incoming(Known.of(self._store), self._now_us)
+        incoming = Incoming(Known.of(self._store), self._now_us, self._holiday_tables)
         lines = done = 0
         for batch in self._read():
             self._batches.append(_digest(batch))

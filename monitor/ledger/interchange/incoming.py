@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import difflib
 import hashlib
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -267,7 +267,7 @@ def batches(source: BinaryIO) -> Iterator[list[tuple[int, bytes]]]:
 class Incoming:
     """The check of a whole file: `take` each line, then `finish`; ImportRefusedError once there are problems enough."""
 
-    def __init__(self, known: Known, now_us: int) -> None:
+    def __init__(self, known: Known, now_us: int, holiday_tables: Collection[str] | None = None) -> None:
         self.facts: list[Fact] = []
         self.known_facts = 0
         self.evidence = 0
@@ -277,6 +277,7 @@ class Incoming:
         self.sources: set[SourceKey] = set()
         self._known = known
         self._now_us = now_us
+        self._holiday_tables = holiday_tables
         self._problems: list[Problem] = []
         self._references: list[_Reference] = []
         self._header = False
@@ -323,6 +324,7 @@ class Incoming:
             self._take_segment(number, item.content)
             return
         self._check_dates(number, item.content)
+        self._check_holidays(number, item.content)
         if isinstance(item.content, Run | StatedSpan):
             self.evidence += 1
             if item.counts:
@@ -331,6 +333,16 @@ class Incoming:
         self._take_fact(number, item.content)
         if item.place is not None:
             self._take_place(item.place)
+
+    def _check_holidays(self, number: int, content: object) -> None:
+        """Terms by a table of holidays that nobody has could be neither judged by nor taken back."""
+        tables = self._holiday_tables
+        if not isinstance(content, facts.TermsAdopted) or tables is None:
+            return
+        name = content.terms.get("holidays")
+        if name is not None and name not in tables:
+            there = ", ".join(sorted(tables))
+            self._problem(number, f"terms of {content.contract}: {name!r} is no table of holidays; there are {there}")
 
     def _take_segment(self, number: int, sealed: SealedSegment) -> None:
         runs = imported_runs(sealed)
