@@ -71,7 +71,7 @@ async def probe(spec, ctx):
 '''
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def _installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ModuleType]:
     folder = tmp_path_factory.mktemp("site")
     _write(folder / "faulty_kind.py", FAULTY)
