@@ -69,7 +69,7 @@ async def test_it_watches_shows_itself_and_ends_on_sigterm(tmp_path: Path, targe
         assert await process.exit_code() == 0
     runs = all_runs(tmp_path)
     assert {run.outcome for run in runs} == {Outcome.PASS}
-    assert len(runs) == target.requests, "every request that was made is on record, and none twice"
+    assert sum(run.attempts for run in runs) == target.requests, "every request is on record, and none twice"
 
 
 async def test_runs_under_way_finish_and_are_recorded_before_it_ends(tmp_path: Path, target: Target) -> None:
@@ -82,7 +82,7 @@ async def test_runs_under_way_finish_and_are_recorded_before_it_ends(tmp_path: P
         target.let_go.set()
         assert await process.exit_code() == 0
     runs = all_runs(tmp_path)
-    assert len(runs) == target.requests
+    assert sum(run.attempts for run in runs) == target.requests
     assert {run.outcome for run in runs} == {Outcome.PASS}
 
 
@@ -114,7 +114,7 @@ async def test_kill_9_loses_no_acknowledged_run_and_doubles_none(tmp_path: Path,
         assert len(keys) == len(set(keys))
         found = {run.key: run for run in there}
         assert all(found[key].same_content(run) for key, run in acknowledged.items())
-        assert len(there) <= target.requests
+        assert sum(run.outcome is Outcome.PASS for run in there) <= target.requests
     async with daemon(path) as process:
         await process.event("ready")
         _status, metrics = await page(process, "/metrics")
@@ -125,7 +125,9 @@ async def test_kill_9_loses_no_acknowledged_run_and_doubles_none(tmp_path: Path,
         )
         process.process.send_signal(signal.SIGTERM)
         assert await process.exit_code() == 0
-    assert len(acknowledged) <= counted <= len(all_runs(tmp_path)), "counters are views of the ledger"
+    # What is inconclusive has a counter of its own, and two runs of one slot are one attempt.
+    least = len({(run.source, run.slot_us) for run in acknowledged.values() if run.outcome is Outcome.PASS})
+    assert least <= counted <= len(all_runs(tmp_path)), "counters are views of the ledger"
     with sqlite3.connect(tmp_path / "ledger.db") as database:
         assert database.execute("PRAGMA integrity_check").fetchone() == ("ok",)
 
