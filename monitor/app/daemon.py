@@ -113,13 +113,14 @@ class Daemon(Parts):
             held = not_up if insistence is None else frozenset()
             options = wanted.keeping(self.options, held)
             await self._adopt(options, {} if insistence is None else dict.fromkeys(not_up, insistence))
-            self.options = self.views.options = options
+            before, self.options = self.options, options
+            self.views.options = options
             self.detector.configured = options.basis.agreements
             assert self.detector.incidents is not None, "a daemon watches incidents"
             self.detector.incidents = replace(
                 self.detector.incidents, basis=options.basis, opening=options.opening, _counter=None, _next_us={}
             )
-            self._rewire(options)
+            self._rewire(options, before)
             self.scheduler.replace(self._places(options))
             if self._listening is not None:
                 self._listening.secure(options.web)
@@ -127,14 +128,18 @@ class Daemon(Parts):
         _log.info("configuration reloaded", checks=len(options.plans), kept_while_not_up=sorted(held))
         return held
 
-    def _rewire(self, options: Options) -> None:
-        """Other channels and routes, from the next message on; what waits goes over the new ones."""
+    def _rewire(self, options: Options, before: Options) -> None:
+        """Other channels and routes, from the next message on; what waits goes over the new ones. A level that is
+        configured as before goes on as it is: it knows which silences it holds.
+        """
         assert self.detector.herald is not None, "a daemon tells"
         herald = self.detector.herald
         herald.journal.routes, herald.manners, herald.basis = routes(options.channels), options.manners, options.basis
         channels = self._channels()
         self.dispatcher.use(channels.posts)
-        self.levels.levels = channels.levels
+        as_before = {channel.id for channel in options.channels if channel in before.channels}
+        kept = {name: standing for name, standing in self.levels.levels.items() if name in as_before}
+        self.levels.levels = {**channels.levels, **kept}
         self.levels.restart()
 
     async def _changing_while_not_up(self, wanted: Options) -> frozenset[str]:

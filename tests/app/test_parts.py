@@ -17,6 +17,8 @@ from monitor.app.adopt import AdoptionError
 from monitor.app.pulse import BEAT_US, Pulse
 from monitor.app.supervise import Supervisor
 from monitor.clock import Step
+from monitor.config import ChannelSettings
+from monitor.config.models import ChannelModel
 from monitor.core.baseline import Policy
 from monitor.core.fact import ChecksAdopted, Retired
 from monitor.core.run import Outcome, Run
@@ -200,6 +202,29 @@ def test_a_reload_adopts_what_changed_and_keeps_the_rest_going(tmp_path: Path, l
     slots = [run.slot_us or 0 for run in runs]
     assert [later - earlier for earlier, later in pairwise(slots)] == [MINUTE] * (len(slots) - 1)
     assert {run.outcome for run in runs} == {Outcome.PASS}
+
+
+def test_a_level_that_is_configured_as_before_outlives_a_reload(tmp_path: Path, loop: VirtualLoop) -> None:
+    """It knows which silences it holds: another would leave those of a cancelled window until they run out."""
+    world = World.make(tmp_path, loop)
+
+    def channels(urls: list[str]) -> tuple[ChannelSettings, ...]:
+        model = ChannelModel.model_validate({"alertmanager": {"urls": urls, "silences": True}})
+        return (ChannelSettings(id="pager", model=model),)
+
+    async def story(world: World) -> None:
+        here, elsewhere = (f"http://127.0.0.1:{world.target.port}/{path}" for path in ("0", "1"))
+        daemon = await world.daemon(channels=channels([here]))
+        first = daemon.levels.levels["pager"]
+        await daemon.reload(world.settings(channels=channels([here])))
+        assert daemon.levels.levels == {"pager": first}
+        await daemon.reload(world.settings(channels=channels([elsewhere])))
+        assert daemon.levels.levels["pager"] is not first
+        await daemon.reload(world.settings())
+        assert daemon.levels.levels == {}
+        await daemon.stop()
+
+    world.play(story)
 
 
 def test_a_service_that_is_not_up_keeps_its_list_through_a_reload(tmp_path: Path, loop: VirtualLoop) -> None:
