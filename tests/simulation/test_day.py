@@ -192,10 +192,10 @@ def test_a_stop_in_the_middle_of_an_outage_keeps_it_one_outage(tmp_path: Path, l
 
     async def story(world: World) -> None:
         daemon = await world.daemon()
-        await world.clock.wait_until(START_US + 20 * MINUTE)
+        await world.clock.wait_until(START_US + 20 * MINUTE - 5 * SECOND)  # no run is due then
         before = daemon.detector.totals(SERVICE, world.clock.now_us())
         await daemon.stop()
-        await world.clock.wait_until(START_US + 21 * MINUTE)
+        await world.clock.wait_until(START_US + 21 * MINUTE - 5 * SECOND)
         daemon = await world.daemon()
         after = daemon.detector.totals(SERVICE, world.clock.now_us())
         assert (after.outages, after.observed_us) >= (before.outages, before.observed_us), "totals go on"
