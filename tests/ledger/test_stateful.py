@@ -455,11 +455,12 @@ class Provider(RuleBasedStateMachine):
         now = self.now + Fraction(self.ahead_us, DAY_US)
         versions = self.kept.versions.get((partner, month), [])
         since, deadline = Fraction(-1), Fraction(PERIODS[month][1] + CLAIM_DAYS)
-        if versions and versions[-1].raised:
-            since, deadline = versions[-1].day, Fraction(int(versions[-1].day) + CLAIM_DAYS + 1)
+        reopened = [version.day for version in versions if version.raised]
+        if reopened:
+            since, deadline = reopened[-1], Fraction(int(reopened[-1]) + CLAIM_DAYS + 1)
         claimed = any(c[:2] == (partner, month) and c[2] >= since for c in self.kept.claims)
         nothing = bool(versions) and versions[-1].credit == 0
-        possible = now >= PERIODS[month][1] and now < deadline and not claimed and not nothing
+        possible = now >= PERIODS[month][0] and now < deadline and not claimed and not nothing
         done = self.give(ask.FileClaim(partner=partner, service="portal", month=month), possible=possible, touches=[])
         if done is not None:
             (fact,) = (entry.fact for entry in done.entries)
