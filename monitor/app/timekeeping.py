@@ -49,8 +49,7 @@ class Timekeeper:
         self._back_ns: int | None = None
         self._corrected_us = 0
         self._doubted = False
-        self._owed = 0
-        self._since: set[RunKey] = set()
+        self._owed: list[set[RunKey]] = []
         self._recording: set[asyncio.Task[None]] = set()
 
     def sync(self) -> Sync:
@@ -113,8 +112,8 @@ class Timekeeper:
         """What to record of a run that began at `begun_ns`: void where the clock that stamped it was put back since."""
         if self._back_ns is not None and begun_ns <= self._back_ns and run.start_us > self._corrected_us:
             return voided(run)
-        if self._owed:
-            self._since.add(run.key)
+        for since in self._owed:
+            since.add(run.key)
         return run
 
     def stepped(self, step: Step, recorder: Recorder) -> None:
@@ -123,8 +122,10 @@ class Timekeeper:
         self._stepped_ns = self._clock.now_ns()
         if step.delta_us < 0:
             self._back_ns, self._corrected_us = self._stepped_ns, step.at_us
-        self._owed += 1
-        task = asyncio.get_running_loop().create_task(self._record(step, recorder), name="clock step")
+        # Of each step its own: what ended after the one before may well have been stamped by the clock put back now.
+        since: set[RunKey] = set()
+        self._owed.append(since)
+        task = asyncio.get_running_loop().create_task(self._record(step, since, recorder), name="clock step")
         self._recording.add(task)
         task.add_done_callback(self._recording.discard)
 
@@ -135,25 +136,24 @@ class Timekeeper:
         for task in list(self._recording):
             task.cancel()
 
-    async def _record(self, step: Step, recorder: Recorder) -> None:
+    async def _record(self, step: Step, since: set[RunKey], recorder: Recorder) -> None:
         fact = ClockStep(at_us=step.at_us, delta_us=step.delta_us, location=self._location)
         first, going, said = True, True, False
         while going:
             try:
-                going = await recorder.ask(lambda store: self._unit(store, fact, first=first))  # noqa: B023 - awaited
+                going = await recorder.ask(lambda store: _unit(store, fact, since, first=first))  # noqa: B023 - awaited
                 first = False
             except StoreError as error:
                 if not said:
                     _log.error("clock step not recorded yet", error=str(error))
                 said = True
                 await pause(self._clock, AGAIN_US)
-        self._owed -= 1
-        if not self._owed:
-            self._since.clear()
+        self._owed = [other for other in self._owed if other is not since]
 
-    def _unit(self, store: Reader, fact: ClockStep, *, first: bool) -> tuple[Unit | None, bool]:
-        unit = _voiding(store, fact, frozenset(self._since), first=first)
-        return unit, unit is not None
+
+def _unit(store: Reader, fact: ClockStep, since: set[RunKey], *, first: bool) -> tuple[Unit | None, bool]:
+    unit = _voiding(store, fact, frozenset(since), first=first)
+    return unit, unit is not None
 
 
 def voided(run: Run) -> Run:

@@ -224,6 +224,35 @@ def test_a_step_while_the_store_fails_is_recorded_afterwards_and_voids_no_more(
     assert step.delta_us == -30 * MINUTE
 
 
+def test_what_ends_between_two_steps_that_wait_for_the_store_is_void_by_the_second(
+    tmp_path: Path, loop: VirtualLoop
+) -> None:
+    """It ended after the first, so that one spares it; but the second puts back the clock that stamped it."""
+    world = World.make(tmp_path, loop, checks=1)
+
+    async def story(world: World) -> None:
+        daemon = await world.daemon()
+        daemon.store._writer.raw_connection().cursor().execute("PRAGMA busy_timeout = 1")
+        await world.clock.wait_until(START_US + 10 * MINUTE + 30 * SECOND)
+        other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
+        other.execute("BEGIN IMMEDIATE")
+        world.clock.step(HOUR)
+        await asyncio.sleep(3 * 60)
+        world.clock.step(-2 * HOUR)
+        await asyncio.sleep(50)
+        other.execute("ROLLBACK")
+        other.close()
+        await asyncio.sleep(10 * 60)
+        await daemon.stop()
+
+    world.play(story)
+    runs, steps = record(tmp_path)
+    assert sorted(step.delta_us for step in steps) == [-2 * HOUR, HOUR]
+    ahead = [run for run in runs if run.start_us >= START_US + HOUR]
+    assert len(ahead) >= 3
+    assert all(run in void(runs) for run in ahead)
+
+
 def test_outages_of_a_time_that_is_lived_again_are_told_and_its_seconds_counted_once(
     tmp_path: Path, loop: VirtualLoop
 ) -> None:
