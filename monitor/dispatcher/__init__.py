@@ -13,7 +13,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeVar
 
 import structlog
@@ -249,18 +249,16 @@ def _asked_s(state: RetryCallState) -> float:
 
 def _message(batch: Batch, manner: Manner) -> Message:
     """The one message of a batch: its only row, or a digest of its rows."""
-    first = batch.rows[0]
-    if len(batch.rows) == 1:
-        key, kind, payload = first.key, first.kind, manner.links.added(first.kind, first.payload)
+    rows = [replace(row, payload=manner.links.added(row.kind, row.payload)) for row in batch.rows]
+    first = rows[0]
+    if len(rows) == 1:
+        key, kind, payload = first.key, first.kind, first.payload
     else:
         key = "digest/" + hashlib.sha256("\n".join(batch.keys).encode()).hexdigest()[:24]
         kind = Kind.DIGEST.value
         payload = {
-            "count": len(batch.rows),
-            "messages": [
-                {"key": row.key, "kind": row.kind, "payload": dict(manner.links.added(row.kind, row.payload))}
-                for row in batch.rows
-            ],
+            "count": len(rows),
+            "messages": [{"key": row.key, "kind": row.kind, "payload": dict(row.payload)} for row in rows],
         }
     words = compose(key, kind, payload, manner.lang)
     return Message(
@@ -271,7 +269,7 @@ def _message(batch: Batch, manner: Manner) -> Message:
         subject=words.subject,
         text=words.text,
         lang=manner.lang.value,
-        severity=max((severity_of(row.kind) for row in batch.rows), key=lambda severity: severity.rank).value,
+        severity=max((severity_of(row.kind) for row in rows), key=lambda severity: severity.rank).value,
     )
 
 

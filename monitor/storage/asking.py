@@ -124,8 +124,3 @@ def in_one_state(ask: Callable[Concatenate[R, P], T]) -> Callable[Concatenate[R,
             return ask(cast("R", frozen), *args, **kwargs)
 
     return asked
-
-
-def source_columns() -> tuple[Any, ...]:
-    """What names a source."""
-    return (SOURCES.c.service, SOURCES.c.check, SOURCES.c.location)

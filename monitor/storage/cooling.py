@@ -14,8 +14,10 @@ from monitor.core.fact import Sealed
 from monitor.core.instant import HOUR_US
 from monitor.core.run import Run
 from monitor.core.segment import hour_of
+from monitor.core.span import Span
 from monitor.storage import Unit
 from monitor.storage.cold import COLD, EXPIRED, HOT, Decoded, hours_of, of_hours, read_segment, segments_query
+from monitor.storage.questions import stamped
 from monitor.storage.schema import CONTESTED, ENTRIES, PACKS, RUNS, SEGMENTS, SOURCES
 
 PACK_BYTES = 32 * 1024
@@ -209,12 +211,7 @@ class Cooling:
             beside = self._connection.execute(
                 select(SOURCES.c.check, SOURCES.c.location, RUNS.c.start_us)
                 .join(RUNS, RUNS.c.source == SOURCES.c.id)
-                .where(
-                    SOURCES.c.service == service,
-                    SOURCES.c.counts == 1,
-                    RUNS.c.start_us >= hour_us,
-                    RUNS.c.start_us < hour_us + HOUR_US,
-                )
+                .where(*stamped(RUNS, service, Span(hour_us, hour_us + HOUR_US)))
             )
             left = len(keys - {(service, *row) for row in beside})
             for row in segments:

@@ -1,17 +1,27 @@
-"""The questions a month's statements ask many times, written once: building a statement costs more than running it."""
+"""Questions, and parts of them, written once: those that a month's statements ask many times cost more to build than to
+run.
+"""
 
 from __future__ import annotations
 
 from typing import Any
 
-from sqlalchemy import BindParameter, Select, bindparam, func, select
+from sqlalchemy import BindParameter, ColumnElement, Select, Table, bindparam, func, select
 
 from monitor.core.run import Outcome
+from monitor.core.span import Span
 from monitor.storage.cold import EXPIRED, segments_query
 from monitor.storage.rows import RUN_COLUMNS
 from monitor.storage.schema import RUNS, SEGMENTS, SOURCES, SPANS
 
-_SOURCE = (SOURCES.c.service, SOURCES.c.check, SOURCES.c.location)
+SOURCE_COLUMNS = (SOURCES.c.service, SOURCES.c.check, SOURCES.c.location)
+"""What names a source."""
+
+
+def stamped(table: Table, service: str, within: Span) -> tuple[ColumnElement[bool], ...]:
+    """That a row of a table of runs is stamped in the span, and its source (joined) is the service's and counts."""
+    at = table.c.start_us
+    return SOURCES.c.service == service, SOURCES.c.counts == 1, at >= within.start_us, at < within.end_us
 
 
 def _spans() -> Select[Any]:
@@ -29,7 +39,7 @@ def _spans() -> Select[Any]:
         .scalar_subquery()
     )
     return (
-        select(*_SOURCE, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
+        select(*SOURCE_COLUMNS, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
         .select_from(SOURCES)
         .join(SPANS, SPANS.c.source == SOURCES.c.id)
         .where(
@@ -38,7 +48,7 @@ def _spans() -> Select[Any]:
             SPANS.c.start_us < last,
             SPANS.c.end_us > first,
         )
-        .order_by(*_SOURCE, SPANS.c.start_us)
+        .order_by(*SOURCE_COLUMNS, SPANS.c.start_us)
     )
 
 

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from typing import Any
 
 import orjson
-from sqlalchemy import ColumnElement, func, select, tuple_
+from sqlalchemy import ColumnElement, Select, func, select, tuple_
 
 from monitor.core.entry import Entry, Head, open_entry
 from monitor.core.fact import Sealed
@@ -17,7 +17,7 @@ from monitor.core.segment import Piece, Segment, SegmentError, read_pieces, root
 from monitor.core.span import Span
 from monitor.core.wire import FactError
 from monitor.storage import Acknowledged, Counts, OutboxRow, SealedSegment, StoreError, Waiting
-from monitor.storage.asking import PAGE_ROWS, in_one_state, source_columns
+from monitor.storage.asking import PAGE_ROWS, in_one_state
 from monitor.storage.checksum import wrong_rows
 from monitor.storage.cold import (
     HOT,
@@ -26,7 +26,7 @@ from monitor.storage.cold import (
     segments_query,
 )
 from monitor.storage.errors import mapped
-from monitor.storage.questions import EXPIRED_OF_SERVICE, SPANS_OF_ALL, SPANS_OF_SERVICE
+from monitor.storage.questions import EXPIRED_OF_SERVICE, SOURCE_COLUMNS, SPANS_OF_ALL, SPANS_OF_SERVICE
 from monitor.storage.runs import RunReader
 from monitor.storage.schema import ENTRIES, LEDGER, MARKS, OUTBOX, RUNS, SEGMENTS, SOURCES, SPANS, STATED
 
@@ -148,31 +148,29 @@ class SqlReader(RunReader):
 
     def sources(self, service: str | None = None, *, disputed: bool = False) -> list[SourceKey]:
         """Every source with evidence, sorted."""
-        query = select(*source_columns()).where(SOURCES.c.counts == (0 if disputed else 1))
+        query = select(*SOURCE_COLUMNS).where(SOURCES.c.counts == (0 if disputed else 1))
         if service is not None:
             query = query.where(SOURCES.c.service == service)
         return sorted(SourceKey(*row) for row in self._tuples(query))
 
     def spans(self, service: str, within: Span) -> dict[SourceKey, list[OutcomeSpan]]:
         """Derived outcome spans that overlap the span (unclipped), by source, by start."""
-        found: dict[SourceKey, list[OutcomeSpan]] = {}
-        if within.end_us <= within.start_us:
-            return found
-        asked = {"service": service, "first": within.start_us, "last": within.end_us}
-        for _service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_SERVICE, asked):
-            spans = found.setdefault(SourceKey(service, check, location), [])
-            spans.append(OutcomeSpan(start_us, end_us, _OUTCOMES[outcome]))
-        return found
+        return self._spans(SPANS_OF_SERVICE, within, {"service": service}).get(service, {})
 
     def spans_by_service(self, within: Span) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
         """The same for every service that has any there, in one question."""
+        return self._spans(SPANS_OF_ALL, within, {})
+
+    def _spans(
+        self, query: Select[Any], within: Span, asked: Mapping[str, str]
+    ) -> dict[str, dict[SourceKey, list[OutcomeSpan]]]:
         found: dict[str, dict[SourceKey, list[OutcomeSpan]]] = {}
         if within.end_us <= within.start_us:
             return found
-        asked = {"first": within.start_us, "last": within.end_us}
         source: tuple[str, str, str] | None = None
         spans: list[OutcomeSpan] = []
-        for service, check, location, start_us, end_us, outcome in self._tuples(SPANS_OF_ALL, asked):
+        rows = self._tuples(query, {**asked, "first": within.start_us, "last": within.end_us})
+        for service, check, location, start_us, end_us, outcome in rows:
             if (service, check, location) != source:
                 source, spans = SourceKey(service, check, location), []
                 found.setdefault(service, {})[source] = spans
@@ -206,10 +204,10 @@ class SqlReader(RunReader):
         """Of every source of a service the stamp of its newest evidence, and its spans that end after the instant."""
         newest = {run.source: run.start_us for run in self.latest_runs(service)}
         stated = (
-            select(*source_columns(), func.max(STATED.c.start_us))
+            select(*SOURCE_COLUMNS, func.max(STATED.c.start_us))
             .join(STATED, STATED.c.source == SOURCES.c.id)
             .where(SOURCES.c.service == service, SOURCES.c.counts == 1)
-            .group_by(*source_columns())
+            .group_by(*SOURCE_COLUMNS)
         )
         for *named, start_us in self._tuples(stated):
             newest[SourceKey(*named)] = max(start_us, newest.get(SourceKey(*named), start_us))
@@ -218,7 +216,7 @@ class SqlReader(RunReader):
             before.c.source == SOURCES.c.id, before.c.start_us <= from_us
         )
         query = (
-            select(*source_columns(), SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
+            select(*SOURCE_COLUMNS, SPANS.c.start_us, SPANS.c.end_us, SPANS.c.outcome)
             .join(SPANS, SPANS.c.source == SOURCES.c.id)
             .where(
                 SOURCES.c.service == service,

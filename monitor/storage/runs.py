@@ -14,7 +14,7 @@ from monitor.core.run import Outcome, Run, SourceKey
 from monitor.core.segment import hour_of
 from monitor.core.span import Span
 from monitor.storage import StoredRun
-from monitor.storage.asking import PAGE_ROWS, Asking, in_one_state, source_columns
+from monitor.storage.asking import PAGE_ROWS, Asking, in_one_state
 from monitor.storage.cold import (
     COLD,
     EXPIRED,
@@ -24,7 +24,7 @@ from monitor.storage.cold import (
     of_hours,
     segments_query,
 )
-from monitor.storage.questions import FIRST_FAILURE
+from monitor.storage.questions import FIRST_FAILURE, SOURCE_COLUMNS, stamped
 from monitor.storage.rows import RUN_COLUMNS, content_row, read_run
 from monitor.storage.schema import CONTESTED, RUNS, SEGMENTS, SOURCES
 
@@ -39,7 +39,7 @@ class RunReader(Asking):
     def runs_after(self, arrival: int, limit: int) -> list[tuple[int, Run]]:
         """Up to `limit` runs that arrived after the arrival number, in arrival order, with their numbers."""
         query = (
-            select(*_RUN, *source_columns())
+            select(*_RUN, *SOURCE_COLUMNS)
             .join(SOURCES, SOURCES.c.id == RUNS.c.source)
             .where(RUNS.c.arrival > arrival, SOURCES.c.counts == 1)
             .order_by(RUNS.c.arrival)
@@ -71,14 +71,9 @@ class RunReader(Asking):
     def _contested_keys(self, service: str, within: Span) -> set[tuple[str, str, str, int]]:
         """Keys that hold two contents: what they read is a row, whatever a segment held."""
         query = (
-            select(*source_columns(), CONTESTED.c.start_us)
+            select(*SOURCE_COLUMNS, CONTESTED.c.start_us)
             .join(SOURCES, SOURCES.c.id == CONTESTED.c.source)
-            .where(
-                SOURCES.c.service == service,
-                SOURCES.c.counts == 1,
-                CONTESTED.c.start_us >= within.start_us,
-                CONTESTED.c.start_us < within.end_us,
-            )
+            .where(*stamped(CONTESTED, service, within))
         )
         return {(row[0], row[1], row[2], row[3]) for row in self._tuples(query)}
 
@@ -122,13 +117,7 @@ class RunReader(Asking):
         query = (
             select(RUNS.c.source)
             .join(SOURCES, SOURCES.c.id == RUNS.c.source)
-            .where(
-                SOURCES.c.service == service,
-                SOURCES.c.counts == 1,
-                RUNS.c.start_us >= within.start_us,
-                RUNS.c.start_us < within.end_us,
-                RUNS.c.arrival + 0 > arrival,
-            )
+            .where(*stamped(RUNS, service, within), RUNS.c.arrival + 0 > arrival)
         )
         return bool(self._tuples(query.limit(1))) or self._cold_arrived_after(service, within, arrival)
 
@@ -199,7 +188,7 @@ class RunReader(Asking):
             select(func.max(RUNS.c.start_us)).where(RUNS.c.source == SOURCES.c.id).correlate(SOURCES).scalar_subquery()
         )
         query = (
-            select(*_RUN, *source_columns())
+            select(*_RUN, *SOURCE_COLUMNS)
             .select_from(SOURCES)
             .join(RUNS, and_(RUNS.c.source == SOURCES.c.id, RUNS.c.start_us == newest))
             .where(SOURCES.c.counts == 1)
@@ -221,14 +210,9 @@ class RunReader(Asking):
     def arrived_in(self, service: str, hour_us: int) -> list[Arrived]:
         """The rows of a service's runs stamped in an hour, as they stand."""
         query = (
-            select(*_RUN, *source_columns())
+            select(*_RUN, *SOURCE_COLUMNS)
             .join(SOURCES, SOURCES.c.id == RUNS.c.source)
-            .where(
-                SOURCES.c.service == service,
-                SOURCES.c.counts == 1,
-                RUNS.c.start_us >= hour_us,
-                RUNS.c.start_us < hour_us + HOUR_US,
-            )
+            .where(*stamped(RUNS, service, Span(hour_us, hour_us + HOUR_US)))
         )
         return [Arrived(row[0], _joined_run(row), bool(row[14])) for row in self._tuples(query)]
 

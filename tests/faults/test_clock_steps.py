@@ -8,12 +8,14 @@ import asyncio
 import random
 import sqlite3
 from collections.abc import Callable, Iterator
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 from structlog.testing import capture_logs
 
+from monitor.app.daemon import Daemon
 from monitor.app.timekeeping import STEADY_US, WHY
 from monitor.clock import Sync, Timer
 from monitor.config import zone
@@ -198,6 +200,16 @@ def test_of_2098_vouched_for_by_mistake_no_month_closes_and_nothing_counts(tmp_p
     assert account.unknown_us <= 6 * MINUTE
 
 
+@contextmanager
+def store_held(daemon: Daemon, folder: Path) -> Iterator[None]:
+    """Somebody else holds the ledger's lock: each commit of the daemon fails at once."""
+    daemon.store._writer.raw_connection().cursor().execute("PRAGMA busy_timeout = 1")
+    with closing(sqlite3.connect(folder / "ledger.db", isolation_level=None)) as other:
+        other.execute("BEGIN IMMEDIATE")
+        yield
+        other.execute("ROLLBACK")
+
+
 def test_a_step_while_the_store_fails_is_recorded_afterwards_and_voids_no_more(
     tmp_path: Path, loop: VirtualLoop
 ) -> None:
@@ -205,15 +217,11 @@ def test_a_step_while_the_store_fails_is_recorded_afterwards_and_voids_no_more(
 
     async def story(world: World) -> None:
         daemon = await world.daemon()
-        daemon.store._writer.raw_connection().cursor().execute("PRAGMA busy_timeout = 1")
         await world.clock.wait_until(START_US + HOUR + 30 * SECOND)
-        other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        world.clock.step(-30 * MINUTE)
-        await asyncio.sleep(50)
-        assert daemon.not_ready() is not None
-        other.execute("ROLLBACK")
-        other.close()
+        with store_held(daemon, tmp_path):
+            world.clock.step(-30 * MINUTE)
+            await asyncio.sleep(50)
+            assert daemon.not_ready() is not None
         await world.clock.wait_until(START_US + 2 * HOUR)
         await daemon.stop()
 
@@ -232,16 +240,12 @@ def test_what_ends_between_two_steps_that_wait_for_the_store_is_void_by_the_seco
 
     async def story(world: World) -> None:
         daemon = await world.daemon()
-        daemon.store._writer.raw_connection().cursor().execute("PRAGMA busy_timeout = 1")
         await world.clock.wait_until(START_US + 10 * MINUTE + 30 * SECOND)
-        other = sqlite3.connect(tmp_path / "ledger.db", isolation_level=None)
-        other.execute("BEGIN IMMEDIATE")
-        world.clock.step(HOUR)
-        await asyncio.sleep(3 * 60)
-        world.clock.step(-2 * HOUR)
-        await asyncio.sleep(50)
-        other.execute("ROLLBACK")
-        other.close()
+        with store_held(daemon, tmp_path):
+            world.clock.step(HOUR)
+            await asyncio.sleep(3 * 60)
+            world.clock.step(-2 * HOUR)
+            await asyncio.sleep(50)
         await asyncio.sleep(10 * 60)
         await daemon.stop()
 
