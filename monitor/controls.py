@@ -137,7 +137,7 @@ class Controls:
                 await stream.start_tls(control.host, probes.TlsPolicy())
             return self._clock.now_ns()
         finally:
-            await stream.close()
+            stream.close()
 
 
 async def pause(clock: Clock, delay_us: int) -> None:

@@ -22,12 +22,13 @@ _T = TypeVar("_T")
 _NOT_KINDS = frozenset({"egress", "expect", "extract", "secret", "template", "transaction"})
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=True)
+@dataclass_transform(frozen_default=True)
 def _record(cls: type[_T]) -> type[_T]:
     """A frozen dataclass to the type checker. At run time its fields could be set: refusing that makes each of them
-    five times dearer to fill, and records are made on the path of every probe.
+    five times dearer to fill, and records are made on the path of every probe. So is giving arguments by name, which
+    for a class costs as much as all else that its constructor does.
     """
-    return dataclass(slots=True, kw_only=True)(cls)
+    return dataclass(slots=True)(cls)
 
 
 class Outcome(enum.Enum):
@@ -117,6 +118,11 @@ class Result:
     steps: tuple[StepTrace, ...] = ()
     tainted: bool = False
 
+    @staticmethod
+    def passed(facts: Mapping[str, Any]) -> Result:
+        """What a kind answers of a target that did: whether that is what was expected is said later."""
+        return Result(Outcome.PASS, None, None, None, {}, facts)
+
     def __post_init__(self) -> None:
         """A reason belongs to its outcome; anything else is a fault of the program."""
         if self.outcome is Outcome.PASS:
@@ -150,17 +156,17 @@ class OwnFault(Exception):  # noqa: N818 - the name says whose fault it is
 class Stream(Protocol):
     """An open connection: bytes out, bytes in, TLS in between if asked for. Every call ends at the deadline."""
 
-    async def send(self, data: bytes) -> None:
+    def send(self, data: bytes) -> Awaitable[None]:
         """Write all of `data`, or raise ProbeError."""
 
-    async def receive(self, limit: int) -> bytes:
+    def receive(self, limit: int) -> Awaitable[bytes]:
         """At least one and at most `limit` bytes; b"" at the end of the stream."""
 
     async def start_tls(self, server_name: str, policy: TlsPolicy) -> None:
         """Upgrade, verifying as `policy` says; the time spent is the TLS phase."""
 
-    async def close(self) -> None:
-        """Let go of the socket; never raises."""
+    def close(self) -> None:
+        """Let go of the socket; never raises, twice does nothing more."""
 
     @property
     def peer(self) -> str:
@@ -184,8 +190,8 @@ class Echoes(Protocol):
     async def receive(self) -> int:
         """The round trip of the next reply in nanoseconds; ProbeError(TIMEOUT), or CONNECT where somebody says no."""
 
-    async def close(self) -> None:
-        """Wait for no more replies; never raises."""
+    def close(self) -> None:
+        """Wait for no more replies; never raises, twice does nothing more."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,7 +252,6 @@ class Network(Protocol):
         """ICMP echoes to one peer, guarded and bounded likewise."""
 
 
-@dataclass(slots=True, kw_only=True)
 class Notes:
     """What a step shows even when it fails: noted while it goes, made anew for each step.
 
@@ -254,11 +259,14 @@ class Notes:
     presented, in DER.
     """
 
-    http_status: int | None = None
-    cert_not_after_s: int | None = None
-    chain: tuple[bytes, ...] = ()
-    redirects: list[str] = field(default_factory=list)
-    peer: str = ""
+    __slots__ = ("cert_not_after_s", "chain", "http_status", "peer", "redirects")
+
+    def __init__(self) -> None:
+        self.http_status: int | None = None
+        self.cert_not_after_s: int | None = None
+        self.chain: tuple[bytes, ...] = ()
+        self.redirects: list[str] = []
+        self.peer = ""
 
 
 def _no_wall_clock() -> int:
@@ -269,7 +277,6 @@ def _keep_to_yourself(_value: str) -> None:
     return
 
 
-@dataclass(slots=True, kw_only=True)
 class Context:
     """What one attempt is handed. Made anew for each attempt, shared by its steps.
 
@@ -281,18 +288,47 @@ class Context:
     takes a value that must never be shown, such as a token that a login brought.
     """
 
-    now_ns: Callable[[], int]
-    deadline_ns: int
-    network: Network
-    secret: Callable[[str], str]
-    variables: dict[str, Any] = field(default_factory=dict)
-    cookies: Any = None
-    phases_ns: dict[Phase, int] = field(default_factory=dict)
-    notes: Notes = field(default_factory=Notes)
-    tainted: bool = False
-    saw_public: bool = False
-    wall_us: Callable[[], int] = _no_wall_clock
-    confide: Callable[[str], None] = _keep_to_yourself
+    __slots__ = (
+        "confide",
+        "cookies",
+        "deadline_ns",
+        "network",
+        "notes",
+        "now_ns",
+        "phases_ns",
+        "saw_public",
+        "secret",
+        "tainted",
+        "variables",
+        "wall_us",
+    )
+
+    def __init__(
+        self,
+        now_ns: Callable[[], int],
+        deadline_ns: int,
+        network: Network,
+        secret: Callable[[str], str],
+        wall_us: Callable[[], int] = _no_wall_clock,
+    ) -> None:
+        self.now_ns = now_ns
+        self.deadline_ns = deadline_ns
+        self.network = network
+        self.secret = secret
+        self.wall_us = wall_us
+        self.confide: Callable[[str], None] = _keep_to_yourself
+        self.variables: dict[str, Any] = {}
+        self.cookies: Any = None
+        self.phases_ns: dict[Phase, int] = {}
+        self.notes = Notes()
+        self.tainted = self.saw_public = False
+
+    def aside(self, deadline_ns: int) -> Context:
+        """For a question on the side: the same attempt with less time, its phases and notes not those of the target."""
+        other = Context(self.now_ns, deadline_ns, self.network, self.secret, self.wall_us)
+        other.variables, other.cookies, other.confide = self.variables, self.cookies, self.confide
+        other.tainted, other.saw_public = self.tainted, self.saw_public
+        return other
 
     def add_phase(self, phase: Phase, spent_ns: int) -> None:
         """Count `spent_ns` towards a phase of the step under way; redirects add up."""

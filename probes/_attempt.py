@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from probes import (
@@ -28,6 +29,7 @@ from probes.secret import MASK, Scrubber
 
 LATE_NS = 100_000_000
 _NOTHING: dict[str, Any] = {}
+_NO_PHASES: dict[Phase, int] = {}
 _MAX_MESSAGE = 1_000
 _PROVED_BY_WORDS = frozenset({FailReason.HTTP_STATUS, FailReason.ASSERTION, FailReason.SCRIPT})
 
@@ -35,8 +37,17 @@ _PROVED_BY_WORDS = frozenset({FailReason.HTTP_STATUS, FailReason.ASSERTION, Fail
 async def run(spec: Spec, ctx: Context) -> Result:
     """One attempt. Exceptions but ProbeError and OwnFault pass through: they are INTERNAL, the caller says so."""
     attempt = _Attempt(spec, ctx)
+    ending: _Ending | None = None
+    step = spec.steps[0]
     try:
-        ending = await attempt.steps()
+        for step in spec.steps:  # up to the first that fails
+            await attempt.take(step)
+    except ProbeError as failure:
+        ending = attempt.failed(failure.reason, failure.message)
+    except OwnFault as fault:
+        ending = attempt.inconclusive(fault.reason, fault.message)
+    except _Failure as failure:
+        ending = attempt.unmet(step, failure.failed)
     except asyncio.CancelledError:
         raise
     except BaseException:
@@ -45,10 +56,12 @@ async def run(spec: Spec, ctx: Context) -> Result:
     phases_ns, facts, tainted = attempt.phases_ns, attempt.facts, ctx.tainted
     if spec.finally_:
         await attempt.finals()
+    if ending is None:
+        return Result(Outcome.PASS, None, None, None, phases_ns, facts, tuple(attempt.traces), tainted)
     return Result(
         outcome=ending.outcome,
         reason=ending.reason,
-        step=ending.step,
+        step=step.name,
         message=ending.message,
         phases_ns=phases_ns,
         facts=facts,
@@ -58,15 +71,11 @@ async def run(spec: Spec, ctx: Context) -> Result:
 
 
 class _Ending(NamedTuple):
-    """How the steps ended."""
+    """How an attempt ended that did not pass."""
 
     outcome: Outcome
-    reason: FailReason | InconclusiveReason | None = None
-    step: str | None = None
-    message: str | None = None
-
-
-_PASSED = _Ending(Outcome.PASS)
+    reason: FailReason | InconclusiveReason
+    message: str
 
 
 class _Failure(Exception):  # noqa: N818 - carries the failed assertions up to the trace
@@ -78,49 +87,38 @@ class _Failure(Exception):  # noqa: N818 - carries the failed assertions up to t
 class _Attempt:
     """One attempt under way: its traces, its scrubber, the sum of its phases."""
 
+    __slots__ = ("_ctx", "_scrubber", "_spec", "_timeout_ns", "facts", "phases_ns", "traces")
+
     def __init__(self, spec: Spec, ctx: Context) -> None:
         self._spec, self._ctx = spec, ctx
-        self._timeout_ns = ctx.deadline_ns - ctx.now_ns()
-        self._scrubber = Scrubber()
-        ctx.secret = self._scrubber.watch(ctx.secret)
-        ctx.confide = self._scrubber.remember
-        self.phases_ns: dict[Phase, int] = {}
-        self.facts: dict[str, Any] = {}
+        self._timeout_ns = ctx.deadline_ns - ctx.now_ns() if spec.finally_ else 0
+        self._scrubber = scrubber = Scrubber(ctx.secret)
+        ctx.secret = scrubber.lookup
+        ctx.confide = scrubber.remember
+        self.phases_ns: Mapping[Phase, int] = _NO_PHASES
+        self.facts: Mapping[str, Any] = _NOTHING
         self.traces: list[StepTrace] = []
 
-    async def steps(self) -> _Ending:
-        """All steps up to the first that fails."""
-        for step in self._spec.steps:
-            try:
-                await self._step(step)
-            except ProbeError as failure:
-                return self._failed(step, failure.reason, failure.message)
-            except OwnFault as fault:
-                return self._inconclusive(step, fault.reason, fault.message)
-            except _Failure as failure:
-                return self._unmet(step, failure.failed)
-        return _PASSED
-
-    def _unmet(self, step: Step, failed: list[Failed]) -> _Ending:
+    def unmet(self, step: Step, failed: list[Failed]) -> _Ending:
         first = failed[0]
         more = f" (and {len(failed) - 1} more)" if len(failed) > 1 else ""
         if first.id == f"{step.name}.time" and self._ctx.tainted:
-            return self._inconclusive(step, InconclusiveReason.STALLED, first.message)
-        return self._failed(step, first.reason, first.message + more)
+            return self.inconclusive(InconclusiveReason.STALLED, first.message)
+        return self.failed(first.reason, first.message + more)
 
-    def _failed(self, step: Step, reason: FailReason, message: str) -> _Ending:
+    def failed(self, reason: FailReason, message: str) -> _Ending:
         if self._ctx.tainted and reason not in _PROVED_BY_WORDS:
-            return self._inconclusive(step, InconclusiveReason.STALLED, f"the monitor itself stood still: {message}")
-        return _Ending(Outcome.FAIL, reason, step.name, self._clean(message))
+            return self.inconclusive(InconclusiveReason.STALLED, f"the monitor itself stood still: {message}")
+        return _Ending(Outcome.FAIL, reason, self._clean(message))
 
-    def _inconclusive(self, step: Step, reason: InconclusiveReason, message: str) -> _Ending:
-        return _Ending(Outcome.INCONCLUSIVE, reason, step.name, self._clean(message))
+    def inconclusive(self, reason: InconclusiveReason, message: str) -> _Ending:
+        return _Ending(Outcome.INCONCLUSIVE, reason, self._clean(message))
 
     def _clean(self, message: str) -> str:
         clean = "".join(c if c.isprintable() else " " for c in self._scrubber.scrub(message))
         return clean if len(clean) <= _MAX_MESSAGE else clean[:_MAX_MESSAGE] + "…"
 
-    async def _step(self, step: Step, *, final: bool = False) -> None:
+    async def take(self, step: Step, *, final: bool = False) -> None:
         """Probe, judge, extract; the trace is written whatever happens."""
         ctx = self._ctx
         if self.traces:  # the first step has those that the context was made with
@@ -129,17 +127,18 @@ class _Attempt:
         start_ns = ctx.now_ns()
         end_ns = 0
         trouble: tuple[str, tuple[str, ...]] | None = None
-        extracted: dict[str, Any] = _NOTHING
+        extracted = _NOTHING
         watch = None if step.expect.time is None else _TimeWatch(step.expect.time.limit, ctx, start_ns)
         try:
             if start_ns >= ctx.deadline_ns:
                 self._refuse_to_begin(start_ns)
-            result: Result = await kind.probe(step.spec, ctx)
+            facts = (await kind.probe(step.spec, ctx)).facts
             end_ns = ctx.now_ns()
             if watch is not None:
                 watch.stop()
-            facts = self.facts = {**result.facts, "duration_ns": end_ns - start_ns}
+            self.facts = facts
             if step.extract or not step.expect.plainly_met(facts):
+                self.facts = facts = {**facts, "duration_ns": end_ns - start_ns}
                 extracted = await self._examine(step, facts)
                 ctx.variables.update(extracted)
         except (ProbeError, OwnFault) as error:
@@ -152,17 +151,16 @@ class _Attempt:
             if watch is not None:
                 watch.stop()
             duration_ns = (end_ns or ctx.now_ns()) - start_ns
-            target = kind.target(step.spec)
-            self.traces.append(self._trace(step, target, duration_ns, trouble, extracted, final=final))
-            self._add_up(ctx.phases_ns)
-
-    def _add_up(self, phases_ns: dict[Phase, int]) -> None:
-        if not self.phases_ns:
-            self.phases_ns = phases_ns  # nobody adds to those of a step that is over
-            return
-        total = self.phases_ns = dict(self.phases_ns)
-        for phase, spent_ns in phases_ns.items():
-            total[phase] = total.get(phase, 0) + spent_ns
+            phases_ns = ctx.phases_ns
+            target, notes = kind.target(step.spec), ctx.notes
+            trace = StepTrace(
+                step.name, step.kind, duration_ns, phases_ns, target, notes.http_status, notes.cert_not_after_s
+            )
+            if trouble or extracted or final or notes.redirects:
+                trace = self._told(trace, trouble, extracted, final=final)
+            self.traces.append(trace)
+            # Nobody adds to the phases of a step that is over.
+            self.phases_ns = _sum(self.phases_ns, phases_ns) if self.phases_ns else phases_ns
 
     def _refuse_to_begin(self, now_ns: int) -> NoReturn:
         """No step begins after the deadline; one missed by far, with nothing waiting on it, is our own stall."""
@@ -187,30 +185,22 @@ class _Attempt:
             self._scrubber.remember(template.as_text(values[name]))
         return values
 
-    def _trace(
+    def _told(
         self,
-        step: Step,
-        target: str,
-        duration_ns: int,
+        trace: StepTrace,
         trouble: tuple[str, tuple[str, ...]] | None,
         extracted: Mapping[str, Any],
         *,
         final: bool,
     ) -> StepTrace:
-        notes = self._ctx.notes
-        return StepTrace(
-            name=step.name,
-            kind=step.kind,
-            duration_ns=duration_ns,
-            phases_ns=self._ctx.phases_ns,
-            target=target,
-            http_status=notes.http_status,
-            cert_not_after_s=notes.cert_not_after_s,
+        """A trace with what is not to be said of most steps."""
+        return replace(
+            trace,
             failed_assertions=trouble[1] if trouble else (),
             error=self._clean(trouble[0]) if trouble else None,
             final=final,
-            redirects=tuple(map(self._clean, notes.redirects)),
-            extracted=extracted and {name: self._show(name, value) for name, value in extracted.items()},
+            redirects=tuple(map(self._clean, self._ctx.notes.redirects)),
+            extracted={name: self._show(name, value) for name, value in extracted.items()},
         )
 
     def _show(self, name: str, value: Any) -> str:  # noqa: ANN401 - a JSON value
@@ -220,7 +210,6 @@ class _Attempt:
         """The steps of `finally`, on time of their own; nothing in them ends or changes the attempt."""
         if not self._spec.finally_:
             return
-        self.phases_ns = {}  # the phases of the attempt are those of its steps
         self._ctx.deadline_ns = self._ctx.now_ns() + finally_budget_ns(max(self._timeout_ns, 0))
         for step in self._spec.finally_:
             missing = sorted(step.variables - self._ctx.variables.keys())
@@ -231,14 +220,18 @@ class _Attempt:
 
     async def _ended_by_nothing(self, step: Step) -> None:
         try:
-            await self._step(step, final=True)
+            await self.take(step, final=True)
         except (ProbeError, OwnFault, _Failure):
             return  # it stands in the trace
 
     def _skip(self, step: Step, why: str) -> None:
         self._ctx.phases_ns, self._ctx.notes = {}, Notes()
-        target = load(step.kind).target(step.spec)
-        self.traces.append(self._trace(step, target, 0, (why, ()), {}, final=True))
+        trace = StepTrace(step.name, step.kind, 0, target=load(step.kind).target(step.spec))
+        self.traces.append(self._told(trace, (why, ()), {}, final=True))
+
+
+def _sum(some_ns: Mapping[Phase, int], more_ns: Mapping[Phase, int]) -> dict[Phase, int]:
+    return {phase: some_ns.get(phase, 0) + more_ns.get(phase, 0) for phase in {**some_ns, **more_ns}}
 
 
 class _TimeWatch:

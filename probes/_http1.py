@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import operator
 import zlib
-from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
 import httptools
@@ -31,14 +30,16 @@ _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 Headers = list[tuple[bytes, bytes]]
 
 
-@dataclass(slots=True)
 class Response:
     """A whole response. `headers` are as sent, in order, `names` theirs in lower case; `body` is decompressed."""
 
-    status: int = 0
-    headers: Headers = field(default_factory=list)
-    names: set[bytes] = field(default_factory=set)
-    body: bytes = b""
+    __slots__ = ("body", "headers", "names", "status")
+
+    def __init__(self) -> None:
+        self.status = 0
+        self.headers: Headers = []
+        self.names: set[bytes] = set()
+        self.body = b""
 
     def header(self, name: bytes) -> str | None:
         """The first value of the header `name` (lower case), or None."""
@@ -54,55 +55,53 @@ def _broken(message: str) -> ProbeError:
     return ProbeError(FailReason.PROTOCOL, message)
 
 
-class _Reader:
-    """The parser's callbacks and what they have seen of one response."""
+class _Reader(Response):
+    """A response as it comes in: the parser's callbacks and what they have seen of it."""
 
     __slots__ = (
         "_has_body",
-        "_headers",
+        "_kept",
         "complete",
         "framing",
         "heard",
         "interim",
         "parser",
         "pieces",
-        "response",
         "started",
     )
 
-    def __init__(self, *, has_body: bool) -> None:
-        self._has_body = has_body
-        self.response = Response()
-        self._headers = self.response.headers  # trailers go elsewhere
+    def __init__(self, has_body: bool) -> None:  # noqa: FBT001 - by name, it would cost more than all else here
+        self.status = self.framing = self.interim = 0
+        self._kept = self.headers = []  # trailers are kept elsewhere
+        self.body = b""
         self.pieces: list[bytes] = []  # of the body as it came, not yet taken
-        self.framing = self.interim = 0
+        self._has_body = has_body
         self.complete = self.started = self.heard = False
         self.parser: Any = httptools.HttpResponseParser(self)
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        self._headers.append((name, value))
+        self._kept.append((name, value))
 
     def on_headers_complete(self) -> None:
-        response = self.response
-        response.status = status = self.parser.get_status_code()
-        if len(self._headers) > MAX_HEADERS:
+        self.status = status = self.parser.get_status_code()
+        headers = self.headers
+        if len(headers) > MAX_HEADERS:
             raise _broken(f"over {MAX_HEADERS} headers")
         if status >= 200:  # noqa: PLR2004 - below are interim responses
             self.started = True
             self.complete = not self._has_body
-            response.names = set(map(bytes.lower, map(_NAME, response.headers)))
-            self._headers = []
+            self.names = set(map(bytes.lower, map(_NAME, headers)))
+            self._kept = []
             return
         self.interim += 1
-        response.headers.clear()
+        headers.clear()
 
     def on_body(self, piece: bytes) -> None:
         if piece:
             self.pieces.append(piece)
 
     def on_message_complete(self) -> None:
-        if self.started:
-            self.complete = True
+        self.complete = self.started
 
     def feed(self, data: bytes) -> None:
         """One piece off the wire; ProbeError(PROTOCOL) when it breaks the protocol or a bound."""
@@ -114,7 +113,7 @@ class _Reader:
         except httptools.HttpParserError as error:
             if not self.complete:  # what follows a complete response is nobody's
                 raise self._malformed(error) from None
-        if len(self._headers) > MAX_HEADERS:
+        if len(self._kept) > MAX_HEADERS:
             raise _broken(f"over {MAX_HEADERS} headers")
         if self.complete:
             return
@@ -124,9 +123,11 @@ class _Reader:
         if self.interim > MAX_INTERIM:
             raise _broken(f"over {MAX_INTERIM} interim responses")
 
-    def release(self) -> None:
-        """Break the circle of parser and callbacks, so that no probe leaves work for the garbage collector."""
-        self.parser = None
+    def taken(self) -> list[bytes]:
+        """The pieces of the body that have come since this was asked last."""
+        pieces = self.pieces[:]
+        self.pieces.clear()
+        return pieces
 
     @staticmethod
     def _malformed(error: httptools.HttpParserError) -> ProbeError:
@@ -135,11 +136,11 @@ class _Reader:
 
     def ends_with_the_connection(self) -> bool:
         """True if the response says neither how long it is nor that it comes in chunks (RFC 9112, 6.3)."""
-        return self.started and not self.response.names & _FRAMED
+        return self.started and self.names.isdisjoint(_FRAMED)
 
     def check_encoding(self) -> None:
         """No transfer coding but chunked: no other was asked for."""
-        coding = self.response.header(b"transfer-encoding")
+        coding = self.header(b"transfer-encoding")
         if coding is not None and coding.strip().lower() != "chunked":
             raise _broken(f"transfer-encoding {coding[:40]!r} was not asked for")
 
@@ -221,45 +222,43 @@ def readable_size(size: int) -> str:
     return f"{size} bytes"
 
 
-async def exchange(stream: Stream, ctx: Context, request: bytes, *, has_body: bool, max_body: int) -> Response:
+async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool, max_body: int) -> Response:  # noqa: FBT001 - as above
     """Send `request`, read its response. `has_body` is false for HEAD. Times the phases processing and transfer."""
-    start_ns = ctx.now_ns()
+    now_ns = ctx.now_ns
+    start_ns = now_ns()
     first_ns = last_ns = end_ns = 0
-    reader = _Reader(has_body=has_body)
-    response = reader.response
+    reader = _Reader(has_body)
     body: _Body | None = None
     try:
         await stream.send(request)
         while True:
             data = await stream.receive(READ_BYTES)
-            last_ns = max(ctx.now_ns() - stream.queued_ns, last_ns, start_ns)
+            last_ns = max(now_ns() - stream.queued_ns, last_ns, start_ns)
             first_ns = first_ns or last_ns
             if not data:
                 _end(reader)
                 break
             started = reader.started
             reader.feed(data)
-            if reader.started and not started:
-                ctx.notes.http_status = response.status
+            if not started and reader.started:
+                ctx.notes.http_status = reader.status
                 reader.check_encoding()
             if reader.pieces:
-                if reader.complete and body is None and b"content-encoding" not in response.names:
-                    response.body = _bounded(b"".join(reader.pieces), max_body)
-                    end_ns = last_ns
-                    return response
+                if reader.complete and body is None and b"content-encoding" not in reader.names:
+                    reader.body = _bounded(b"".join(reader.pieces), max_body)
+                    break
                 if body is None:
                     body = _Body(max_body)
-                pieces, reader.pieces = reader.pieces, []
-                await body.take(pieces, response)
+                await body.take(reader.taken(), reader)
             if reader.complete:
                 break
         if body is not None:
-            response.body = body.finish()
+            reader.body = body.finish()
         end_ns = last_ns
-        return response
+        return reader
     finally:
-        reader.release()
-        end_ns = end_ns or ctx.now_ns()
+        reader.parser = None  # a circle, which would be left to the garbage collector
+        end_ns = end_ns or now_ns()
         first_ns = first_ns or end_ns
         ctx.add_phase(Phase.PROCESSING, first_ns - start_ns)
         ctx.add_phase(Phase.TRANSFER, end_ns - first_ns)

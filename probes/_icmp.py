@@ -333,17 +333,13 @@ class Echoes(Waiter):
         self._ended.append(how)
         self.wake()
 
-    def close_now(self) -> None:
+    def close(self) -> None:
         """Wait for nothing more; the socket stays for others."""
         for sequence in self.sent_ns:
             self._shared.forget(sequence)
         self.sent_ns.clear()
         self.wait_no_more()
         self._shared.users -= 1
-
-    async def close(self) -> None:
-        """As `close_now`."""
-        self.close_now()
 
 
 def _from(source: str) -> tuple[int, int, bytes]:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import secrets
 import socket
-from dataclasses import replace
 from typing import Any
 
 from probes import Context, FailReason, Family, InconclusiveReason, Network, OwnFault, ProbeError, Route, _dns_codec
@@ -64,7 +63,7 @@ async def _ask(network: Network, host: str, kind: str, ctx: Context, route: Rout
     direct = Route(source=route.source)
     for tries_left in range(_TRIES, 0, -1):
         now_ns = ctx.now_ns()
-        share = _with_deadline(ctx, now_ns + max(0, ctx.deadline_ns - now_ns) // tries_left)
+        share = ctx.aside(now_ns + max(0, ctx.deadline_ns - now_ns) // tries_left)
         try:
             reply = await _once(network, server, server_port, asked, share, direct)
         except (ProbeError, _dns_codec.MalformedError) as error:
@@ -81,11 +80,6 @@ async def _ask(network: Network, host: str, kind: str, ctx: Context, route: Rout
     raise AssertionError("the last try answers or raises")
 
 
-def _with_deadline(ctx: Context, deadline_ns: int) -> Context:
-    """The same attempt with less time; its phases and notes are not those of the target."""
-    return replace(ctx, deadline_ns=deadline_ns, phases_ns={}, notes=replace(ctx.notes))
-
-
 async def _once(network: Network, server: str, port: int, asked: bytes, ctx: Context, route: Route) -> _dns_codec.Reply:
     stream = await network.datagram(server, port, ctx, route)
     try:
@@ -96,4 +90,4 @@ async def _once(network: Network, server: str, port: int, asked: bytes, ctx: Con
                 return _dns_codec.decode(message, asked)
         raise ProbeError(FailReason.PROTOCOL, f"over {_MAX_STRAY} datagrams that answer something else")
     finally:
-        await stream.close()
+        stream.close()

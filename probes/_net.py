@@ -112,7 +112,7 @@ class LiveNetwork:
         if self._lookups is None:
             self._lookups = concurrent.futures.ThreadPoolExecutor(MAX_LOOKUPS, thread_name_prefix="resolve")
         loop = asyncio.get_running_loop()
-        waiter = Waiter(ctx, ctx.deadline_ns, self._current_poller())
+        waiter = Waiter(ctx, ctx.deadline_ns, self._poller or self._new_poller())
         self._waiting += 1
         lookup = loop.run_in_executor(self._lookups, self._getaddrinfo, host, port, family, socket.SOCK_STREAM)
         lookup.add_done_callback(lambda done: self._looked_up(done, waiter))
@@ -136,44 +136,37 @@ class LiveNetwork:
         """Open a connection to the first address that answers; each gets an equal share of the time that is left."""
         known = None if route.addresses else _literal(host, port, route.family)
         addresses = [known] if known is not None else await self.resolve(host, port, ctx, route)
-        target = f"{host}:{port}"
-        start_ns = ctx.now_ns()
-        end_ns = 0
-        try:
-            if len(addresses) == 1:
-                family, address = addresses[0]
-                _guard(address[0], target, route)
-                connection = Connection(self.tls_context, self._current_poller(), ctx, ctx.deadline_ns, target)
-                await connection.open(family, address, route.source)
-            else:
-                connection = await self._first_that_answers(addresses, target, ctx, route)
-            end_ns = ctx.now_ns() - connection.overslept_ns
-            return connection
-        finally:
-            ctx.add_phase(Phase.CONNECT, (end_ns or ctx.now_ns()) - start_ns)
+        if len(addresses) > 1:
+            return await self._first_that_answers(addresses, host, port, ctx, route)
+        family, address = addresses[0]
+        _guard(address[0], host, port, route)
+        poller = self._poller or self._new_poller()
+        connection = Connection(self.tls_context, poller, ctx, ctx.deadline_ns, host, port)
+        await connection.open(family, address, route.source)
+        return connection
 
     async def datagram(self, host: str, port: int, ctx: Context, route: Route = ANYWHERE) -> Connection:
         """A UDP socket for the first address of a host; nothing is sent yet."""
         known = None if route.addresses else _literal(host, port, route.family)
         family, address = known or (await self.resolve(host, port, ctx, route))[0]
-        target = f"{host}:{port}"
-        _guard(address[0], target, route)
-        connection = Connection(self.tls_context, self._current_poller(), ctx, ctx.deadline_ns, target)
-        await connection.open(family, address, route.source, socket.SOCK_DGRAM)
+        _guard(address[0], host, port, route)
+        poller = self._poller or self._new_poller()
+        connection = Connection(self.tls_context, poller, ctx, ctx.deadline_ns, host, port)
+        connection.open_datagram(family, address, route.source)
         return connection
 
     async def echo(self, host: str, ctx: Context, route: Route = ANYWHERE) -> Echoes:
         """Echoes to the first address of a host, by the one ICMP socket of its family; OwnFault where there is none."""
         known = None if route.addresses else _literal(host, 0, route.family)
         family, address = known or (await self.resolve(host, 0, ctx, route))[0]
-        _guard(address[0], host, route)
+        _guard(address[0], host, None, route)
         shared = self._icmp.get(family)
         if shared is None:
-            shared = self._icmp[family] = IcmpSocket(socket.AddressFamily(family), self._current_poller())
+            shared = self._icmp[family] = IcmpSocket(socket.AddressFamily(family), self._poller or self._new_poller())
         return Echoes(shared, address, host, ctx, route.source)
 
     async def _first_that_answers(
-        self, addresses: list[tuple[int, tuple[Any, ...]]], target: str, ctx: Context, route: Route
+        self, addresses: list[tuple[int, tuple[Any, ...]]], host: str, port: int, ctx: Context, route: Route
     ) -> Connection:
         failures: list[ProbeError] = []
         faults: list[OwnFault] = []
@@ -182,8 +175,9 @@ class LiveNetwork:
             now_ns = ctx.now_ns()
             share_ns = ctx.deadline_ns if left == 1 else now_ns + max(ctx.deadline_ns - now_ns, 0) // left
             try:
-                _guard(address[0], target, route)
-                connection = Connection(self.tls_context, self._current_poller(), ctx, share_ns, target)
+                _guard(address[0], host, port, route)
+                poller = self._poller or self._new_poller()
+                connection = Connection(self.tls_context, poller, ctx, share_ns, host, port)
                 await connection.open(family, address, route.source)
             except ProbeError as failure:
                 failures.append(failure)
@@ -195,10 +189,9 @@ class LiveNetwork:
         # One address that their side refused is evidence; addresses that this machine cannot reach at all are none.
         raise failures[-1] if failures else faults[-1]
 
-    def _current_poller(self) -> Poller:
-        if self._poller is None:
-            self._poller = Poller()
-        return self._poller
+    def _new_poller(self) -> Poller:
+        poller = self._poller = Poller()
+        return poller
 
     async def tls_context(self, policy: TlsPolicy) -> ssl.SSLContext:
         """The one context of `policy`, built off the loop when it is first needed. OwnFault(INTERNAL)."""
@@ -218,13 +211,14 @@ class LiveNetwork:
             self._contexts[policy] = done.result()
 
 
-def _guard(address: str, target: str, route: Route) -> None:
+def _guard(address: str, host: str, port: int | None, route: Route) -> None:
     """Nothing if the egress guard lets an address through; else whose fault it is that it was asked for."""
-    refused = egress.refusal(address, public_only=route.public_only)
-    if refused:
+    refused = egress.refusal(address, route.public_only)
+    if refused is not None:
+        said = f"{host if port is None else f'{host}:{port}'} refused: {refused}"
         if route.public_only:
-            raise ProbeError(FailReason.PROTOCOL, f"{target} refused: {refused}")
-        raise OwnFault(InconclusiveReason.INTERNAL, f"{target} refused: {refused}")
+            raise ProbeError(FailReason.PROTOCOL, said)
+        raise OwnFault(InconclusiveReason.INTERNAL, said)
 
 
 @functools.lru_cache(maxsize=4096)

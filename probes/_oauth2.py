@@ -104,7 +104,7 @@ async def _fetch(
         request = _request(login, client, url.netloc, url.path or "/", url.query)
         response = await _http1.exchange(stream, ctx, request, has_body=True, max_body=MAX_ANSWER)
     finally:
-        await stream.close()
+        stream.close()
     if response.status != _OK:
         raise ProbeError(FailReason.HTTP_STATUS, f"oauth2: {host} gave no token: status {response.status}")
     return _token(response.body, host)

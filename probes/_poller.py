@@ -31,6 +31,10 @@ _NEVER = 1 << 63
 _EVENTS = select.EPOLLIN | select.EPOLLOUT | select.EPOLLRDHUP | select.EPOLLET
 _BATCH = 256
 
+Alarm = list[Any]
+"""When time is up, a number that tells alarms of one instant apart, and for whom: None once it is over."""
+WHOM = 2
+
 _EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOBUFS, errno.EADDRNOTAVAIL, errno.EADDRINUSE})
 # Refused by this machine before a packet left it: no route, link down, a local firewall.
 _NO_WAY_OUT = frozenset(
@@ -75,14 +79,16 @@ class Waiter:
     """One that waits until somebody wakes it or time is up, with the grace turn of FAULTS rule 2. One wait at a time.
 
     It is what a task waits for as it would for a Future (the protocol that `asyncio.isfuture` tells by), so that `wake`
-    resumes the task at once instead of two turns of the loop later.
+    resumes the task at once instead of two turns of the loop later. Who waits here says `_asyncio_future_blocking` and
+    yields it, in `wait` or where a call less counts.
     """
 
     __slots__ = (
+        "_alarm",
         "_asyncio_future_blocking",
         "_cancelled",
         "_context",
-        "_number",
+        "_loop",
         "_resume",
         "at_ns",
         "ctx",
@@ -91,27 +97,30 @@ class Waiter:
     )
 
     def __init__(self, ctx: Context, at_ns: int, poller: Poller) -> None:
-        self.ctx, self.poller, self.at_ns = ctx, poller, at_ns
+        self.ctx = ctx
+        self.poller = poller
+        self.at_ns = at_ns
+        self._loop = poller.loop
         self._resume: Callable[[Waiter], object] | None = None
         self._asyncio_future_blocking = self.expired = self._cancelled = False
-        self._number = poller.arm(self, at_ns)
+        self._alarm = poller.arm(self, at_ns)
 
     def wait_until(self, at_ns: int) -> None:
         """Let time be up at another instant."""
         if at_ns != self.at_ns:
-            self.poller.disarm(self._number)
+            self.wait_no_more()
             self.at_ns, self.expired = at_ns, False
-            self._number = self.poller.arm(self, at_ns)
+            self._alarm = self.poller.arm(self, at_ns)
 
     def wait_no_more(self) -> None:
         """Let time never be up."""
-        self.poller.disarm(self._number)
+        self._alarm[WHOM] = None
 
     def fire(self, now_ns: int) -> None:
         """Time is up, says the poller."""
         if not self.ctx.tainted and now_ns - self.at_ns > LATE_NS:
             self.ctx.tainted = True
-            self._number = self.poller.arm(self, now_ns + GRACE_NS)
+            self._alarm = self.poller.arm(self, now_ns + GRACE_NS)
             return
         self.expired = True
         self.wake()
@@ -132,13 +141,11 @@ class Waiter:
             self._resume = None
             self._context.run(resume, self)
 
-    # What a task asks of a Future.
-
-    def get_loop(self) -> asyncio.AbstractEventLoop:
-        return self.poller.loop
+    # What a task asks of a Future; its loop too, by `_loop`.
 
     def add_done_callback(self, resume: Callable[[Waiter], object], *, context: contextvars.Context) -> None:
-        self._resume, self._context = resume, context
+        self._resume = resume
+        self._context = context
 
     def result(self) -> None:
         if self._cancelled:
@@ -150,7 +157,7 @@ class Waiter:
         if resume is None:
             return False
         self._resume, self._cancelled = None, True
-        self.poller.loop.call_soon(resume, self, context=self._context)
+        self._loop.call_soon(resume, self, context=self._context)
         return True
 
 
@@ -160,7 +167,6 @@ class Poller:
     """
 
     __slots__ = (
-        "_armed",
         "_due",
         "_epoll",
         "_fresh",
@@ -187,8 +193,7 @@ class Poller:
         ask_for_stamps(self._stamping)
         self._watched: dict[int, Callable[[int], None]] = {}
         self._fresh: set[int] = set()
-        self._due: list[tuple[int, int]] = []  # heap of (instant, number) …
-        self._armed: dict[int, Waiter] = {}  # … of which only these are still to fire
+        self._due: list[Alarm] = []  # a heap
         self._number = 0
         self._timer: asyncio.TimerHandle | None = None
         self._ring_at_ns = _NEVER
@@ -217,21 +222,17 @@ class Poller:
             if on_events is not None and fd not in fresh:
                 on_events(events)
 
-    def arm(self, waiter: Waiter, at_ns: int) -> int:
-        """Fire `waiter` at an instant of its clock, never before; the number it is disarmed by."""
+    def arm(self, waiter: Waiter, at_ns: int) -> Alarm:
+        """Fire `waiter` at an instant of its clock, never before, unless the alarm says None instead of it by then."""
         self._number = number = self._number + 1
-        self._armed[number] = waiter
-        heapq.heappush(self._due, (at_ns, number))
+        alarm = [at_ns, number, waiter]
+        heapq.heappush(self._due, alarm)
         if at_ns < self._ring_at_ns:
             self._set_timer(at_ns, waiter.ctx.now_ns(), 0)
         if not number % _SWEEP:
-            self._due = [entry for entry in self._due if entry[1] in self._armed]
+            self._due = [alarm for alarm in self._due if alarm[WHOM] is not None]
             heapq.heapify(self._due)
-        return number
-
-    def disarm(self, number: int) -> None:
-        """Never fire it; nothing if it has fired."""
-        self._armed.pop(number, None)
+        return alarm
 
     def _set_timer(self, at_ns: int, now_ns: int, shortest_s: float) -> None:
         if self._timer is not None:
@@ -243,8 +244,7 @@ class Poller:
         """Fire what is due, and sleep until what is due next."""
         self._timer, self._ring_at_ns = None, _NEVER
         while self._due:
-            at_ns, number = self._due[0]
-            waiter = self._armed.get(number)
+            at_ns, _, waiter = self._due[0]
             if waiter is None:
                 heapq.heappop(self._due)
                 continue
@@ -254,7 +254,6 @@ class Poller:
                     self._set_timer(at_ns, now_ns, _SHORTEST_S)
                 return
             heapq.heappop(self._due)
-            del self._armed[number]
             waiter.fire(now_ns)
 
     def close(self) -> None:

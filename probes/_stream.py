@@ -11,11 +11,12 @@ import select
 import socket
 import ssl
 import struct
-from collections.abc import Awaitable, Callable, Coroutine
+import types
+from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from probes import Context, FailReason, OwnFault, Phase, ProbeError, TlsPolicy, _tls
-from probes._poller import Poller, Waiter, cause, give_way, is_refused_here, own_fault, time_is_up
+from probes._poller import WHOM, Poller, Waiter, cause, is_refused_here, own_fault, time_is_up
 from probes._stamp import STAMP_BYTES, ask_for_stamps, queued_ns
 
 READ_BYTES = 65_536
@@ -44,9 +45,11 @@ class Connection(Waiter):
         "_contexts",
         "_ended",
         "_fd",
+        "_host",
         "_in_order",
         "_incoming",
         "_outgoing",
+        "_port",
         "_readable",
         "_sock",
         "_spoke",
@@ -54,34 +57,40 @@ class Connection(Waiter):
         "_tls",
         "_wants_read",
         "_writable",
-        "overslept_ns",
         "peer",
         "queued_ns",
-        "target",
     )
 
-    def __init__(self, contexts: Contexts, poller: Poller, ctx: Context, at_ns: int, target: str) -> None:
+    def __init__(self, contexts: Contexts, poller: Poller, ctx: Context, at_ns: int, host: str, port: int) -> None:
         super().__init__(ctx, at_ns, poller)
-        self._contexts, self.target = contexts, target
+        self._contexts = contexts
+        self._host = host
+        self._port = port
         self.peer = ""
         self._sock: Any = None  # the C class of sockets: the one around it adds a call in Python to each of its own
         self._fd = -1  # once it is in the poller's set
         self._tls: ssl.SSLObject | None = None
-        self._ended = self._readable = self._writable = self._wants_read = self._spoke = False
-        self._in_order, self._stamped = True, False
-        self.queued_ns = 0
-        self._burst = self.overslept_ns = 0  # the latter: how much longer opening it took by our stamps than it did
+        self._ended = self._readable = self._writable = self._wants_read = self._spoke = self._stamped = False
+        self._in_order = True
+        self.queued_ns = self._burst = 0
+
+    @property
+    def target(self) -> str:
+        """Whom it is with, as messages say it."""
+        return f"{self._host}:{self._port}"
 
     def on_events(self, events: int) -> None:
-        """The poller's word: note what is possible now and wake the task if it waits for that."""
+        """The poller's word: note what is possible now and resume the task if it waits for that."""
         if events & _READABLE:
             self._readable = True
             if events & _ENDED:
                 self._ended = True
         if events & _WRITABLE:
             self._writable = True
-        if self._readable if self._wants_read else self._writable:
-            self.wake()
+        resume = self._resume
+        if resume is not None and (self._readable if self._wants_read else self._writable):
+            self._resume = None
+            self._context.run(resume, self)
 
     async def _until_writable(self, doing: str) -> None:
         self._wants_read = False
@@ -91,27 +100,36 @@ class Connection(Waiter):
         elif self.expired:
             raise time_is_up(f"{doing} {self.target}")
 
-    async def open(
-        self, family: int, address: tuple[Any, ...], source: str | None, kind: int = socket.SOCK_STREAM
-    ) -> None:
-        """Connect to one address; ProbeError(CONNECT or TIMEOUT) or OwnFault, closed then. A datagram socket only notes
-        its peer.
+    @types.coroutine
+    def open(self, family: int, address: tuple[Any, ...], source: str | None) -> Generator[Waiter, None, None]:
+        """Connect to one address; ProbeError(CONNECT or TIMEOUT) or OwnFault, closed then. The time spent is the
+        connect phase: by the kernel's word where it has one, as that does not wait for our loop.
         """
-        begun_ns = self.ctx.now_ns()
+        now_ns = self.ctx.now_ns
+        begun_ns = now_ns()
+        handshake_ns = 0
         try:
-            self._begin(family, address, source, kind)
-            if kind != socket.SOCK_STREAM:
-                self._in_order, self._writable = False, True
-                return
-            await self.wait("connecting to", self.target)
-            if self._ended:
+            self._begin(family, address, source, socket.SOCK_STREAM)
+            self._asyncio_future_blocking = True
+            yield self
+            if self.expired or self._ended:
                 self._raise_refusal()
+            handshake_ns = self._handshake_ns()
         except BaseException:
-            self.close_now()
+            self.close()
             raise
-        handshake_ns = self._handshake_ns()
-        if handshake_ns:
-            self.overslept_ns = max(0, self.ctx.now_ns() - begun_ns - handshake_ns)
+        finally:
+            spent_ns = now_ns() - begun_ns
+            self.ctx.add_phase(Phase.CONNECT, handshake_ns if 0 < handshake_ns < spent_ns else spent_ns)
+
+    def open_datagram(self, family: int, address: tuple[Any, ...], source: str | None) -> None:
+        """Note the one peer of a UDP socket; nothing is sent yet. OwnFault or ProbeError, closed then."""
+        try:
+            self._begin(family, address, source, socket.SOCK_DGRAM)
+        except BaseException:
+            self.close()
+            raise
+        self._in_order, self._writable = False, True
 
     def _begin(self, family: int, address: tuple[Any, ...], source: str | None, kind: int) -> None:
         try:
@@ -142,6 +160,8 @@ class Connection(Waiter):
 
     def _raise_refusal(self) -> None:
         doing = f"connecting to {self.target}"
+        if self.expired:
+            raise time_is_up(doing)
         refused = self._sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR)
         error = OSError(refused, "")
         if is_refused_here(refused):
@@ -191,7 +211,7 @@ class Connection(Waiter):
                 return
             data = data[sent:]
 
-    def receive(self, limit: int = READ_BYTES) -> Coroutine[Any, Any, bytes]:
+    def receive(self, limit: int = READ_BYTES) -> Awaitable[bytes]:
         """At least one and at most `limit` bytes; b"" at the end. Gives others their turn when data never stops."""
         return self._take(limit, "waiting for") if self._tls is None else self._decrypt(self._tls, limit)
 
@@ -215,19 +235,22 @@ class Connection(Waiter):
         else:
             self._incoming.write_eof()
 
-    async def _take(self, limit: int, doing: str) -> bytes:
+    @types.coroutine
+    def _take(self, limit: int, doing: str) -> Generator[Waiter | None, None, bytes]:
         while True:
             if not self._readable:
                 if not self._stamped and self._tls is None:
                     self._stamped = ask_for_stamps(self._sock)
                 self._burst, self._wants_read = 0, True
-                await self.wait(doing, self.target)
-            elif self.expired:
+                if not self.expired:
+                    self._asyncio_future_blocking = True
+                    yield self
+            if self.expired:
                 raise time_is_up(f"{doing} {self.target}")
             self._burst += 1
             if self._burst > _BURST:
                 self._burst = 0
-                await give_way()
+                yield None  # to all that is ready: one turn of the loop
             try:
                 data = self._sock.recv(limit) if self._tls is not None else self._stamped_piece(limit)
             except BlockingIOError:
@@ -299,7 +322,7 @@ class Connection(Waiter):
         """A second connection without verification, only to note when the refused chain expires: there is no other."""
         family, address = self._address
         at_ns = min(self.ctx.deadline_ns, self.ctx.now_ns() + CHAIN_READ_NS)
-        again = Connection(self._contexts, self.poller, self.ctx, at_ns, self.target)
+        again = Connection(self._contexts, self.poller, self.ctx.aside(at_ns), at_ns, self._host, self._port)
         try:
             await again.open(family, address, None)
             await again._handshake(await self._contexts(_tls.unverified(policy)), server_name)
@@ -307,23 +330,20 @@ class Connection(Waiter):
         except (ProbeError, OwnFault, OSError):
             return  # the expiry stays unknown; why verification failed is what counts
         finally:
-            again.close_now()
+            again.close()
 
     @property
     def tls_version(self) -> str | None:
         """`TLSv1.3` and so on; None on a plain connection."""
         return None if self._tls is None else self._tls.version()
 
-    def close_now(self) -> None:
+    def close(self) -> None:
         """Let go of socket and timer; never raises, twice does nothing more."""
-        self.wait_no_more()
-        if self._sock is not None:
+        self._alarm[WHOM] = None
+        sock = self._sock
+        if sock is not None:
             if self._fd >= 0:
                 self.poller.forget(self._fd)
                 self._fd = -1
-            self._sock.close()
+            sock.close()
             self._sock = None
-
-    async def close(self) -> None:
-        """Let go of the socket; never raises."""
-        self.close_now()

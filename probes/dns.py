@@ -148,7 +148,7 @@ async def _over_udp(host: str, port: int, asked: bytes, ctx: Context, route: Rou
         raise ProbeError(FailReason.PROTOCOL, f"{host}: over {_MAX_STRAY} datagrams that answer something else")
     finally:
         ctx.add_phase(Phase.PROCESSING, ctx.now_ns() - start_ns)
-        await stream.close()
+        stream.close()
 
 
 async def _over_tcp(host: str, port: int, asked: bytes, ctx: Context, route: Route) -> _dns_codec.Reply:
@@ -162,7 +162,7 @@ async def _over_tcp(host: str, port: int, asked: bytes, ctx: Context, route: Rou
         raise ProbeError(FailReason.PROTOCOL, f"{host}: {error}") from None
     finally:
         ctx.add_phase(Phase.PROCESSING, ctx.now_ns() - start_ns)
-        await stream.close()
+        stream.close()
 
 
 async def _exactly(stream: Stream, count: int, host: str) -> bytes:

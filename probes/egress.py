@@ -62,7 +62,7 @@ def is_public(text: str) -> bool:
 
 
 @functools.lru_cache(maxsize=4096)
-def refusal(text: str, *, public_only: bool) -> str | None:
+def refusal(text: str, public_only: bool) -> str | None:  # noqa: FBT001 - by name, the cache would cost twice as much
     """Why the guard refuses the numeric address `text`, or None if it may be reached."""
     if unwrap(ipaddress.ip_address(text.partition("%")[0])) in _METADATA:
         return f"{text} is a cloud metadata address, which no probe may reach"

@@ -19,7 +19,7 @@ from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from pydantic import StrictInt
 
-from probes import Context, FailReason, Outcome, ProbeError, Result, Route, TlsPolicy, _http1, egress, template
+from probes import Context, FailReason, ProbeError, Result, Route, TlsPolicy, _http1, egress, template
 from probes._cookies import Jar
 from probes._fields import (
     FORBID,
@@ -346,12 +346,21 @@ async def probe(spec: Spec, ctx: Context) -> Result:
     request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
     public_only = ctx.saw_public and spec.host_is_chosen
     for _ in range(spec.redirects + 1):
-        response = await _fetch(request, spec, ctx, public_only=public_only)
+        response = await _fetch(request, spec, ctx, public_only)
         location = response.header(b"location") if response.status in _REDIRECTS and spec.redirects else None
         if response.status == _UNAUTHORIZED and spec.oauth2 is not None:
             spec.oauth2.tokens.forget()
         if location is None:
-            return _result(response, request, ctx, start_ns)
+            body = response.body
+            facts = {
+                "status": response.status,
+                "headers": response.headers,
+                "body": body,
+                "size": len(body),
+                "url": request.text,
+                "duration_ns": ctx.now_ns() - start_ns,
+            }
+            return Result.passed(facts)
         request = _redirected(request, response.status, location)
         ctx.notes.redirects.append(shown(request.text))
         public_only = public_only or egress.is_public(ctx.notes.peer)
@@ -365,33 +374,20 @@ async def _token(spec: Spec, ctx: Context) -> str | None:
     return None if login is None else await login.tokens.token(login, ctx, spec.route, login.tls.policy(_ALPN))
 
 
-def _result(response: _http1.Response, request: _Request, ctx: Context, start_ns: int) -> Result:
-    facts = {
-        "status": response.status,
-        "headers": response.headers,
-        "body": response.body,
-        "size": len(response.body),
-        "url": request.text,
-        "duration_ns": ctx.now_ns() - start_ns,
-    }
-    return Result(outcome=Outcome.PASS, facts=facts)
-
-
-async def _fetch(request: _Request, spec: Spec, ctx: Context, *, public_only: bool) -> _http1.Response:
+async def _fetch(request: _Request, spec: Spec, ctx: Context, public_only: bool) -> _http1.Response:  # noqa: FBT001 - ours alone
     url = request.url
-    route = spec.route
-    if public_only:
-        route = replace(route, public_only=True)
+    route = replace(spec.route, public_only=True) if public_only else spec.route
     cookies = ctx.cookies.header(url, ctx.now_ns()) if ctx.cookies is not None else ""
     data = _on_the_wire(request, cookies) if cookies else request.plain
     stream = await ctx.network.connect(request.host, request.port, ctx, route)
     try:
         if url.scheme == "https":
             await stream.start_tls(spec.tls.server_name or request.host, spec.trust)
-        response = await _http1.exchange(stream, ctx, data, has_body=request.method != "HEAD", max_body=spec.max_body)
+        response = await _http1.exchange(stream, ctx, data, request.method != "HEAD", spec.max_body)
     finally:
-        await stream.close()
-    ctx.saw_public = ctx.saw_public or egress.is_public(stream.peer)
+        stream.close()
+    if not ctx.saw_public:
+        ctx.saw_public = egress.is_public(stream.peer)
     if b"set-cookie" in response.names:
         ctx.cookies = ctx.cookies or Jar()
         ctx.cookies.store(url, response.headers, ctx.now_ns())

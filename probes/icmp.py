@@ -99,7 +99,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         rtt_us = await _ping(echoes, spec)
     finally:
         ctx.add_phase(Phase.PROCESSING, ctx.now_ns() - sent_ns)
-        await echoes.close()
+        echoes.close()
     body = _BODY % (spec.count, len(rtt_us), min(rtt_us), max(rtt_us))
     facts = {"rtt_us": rtt_us, "body": body, "size": len(body), "duration_ns": ctx.now_ns() - start_ns}
     return Result(outcome=Outcome.PASS, facts=facts)

@@ -19,6 +19,7 @@ from probes import InconclusiveReason, OwnFault
 
 MASK = "***"
 MAX_BYTES = 64 * 1024
+_NONE: frozenset[str] = frozenset()
 _SHORT = 4  # shorter values are masked only where they stand alone: masking every "1" would hide the message instead
 
 
@@ -46,32 +47,31 @@ def lookup(reference: str, environment: Mapping[str, str]) -> str:
 
 
 class Scrubber:
-    """Replaces the values it was told by `***`. Made for one attempt, as it learns what that attempt looked up."""
+    """Replaces the values it was told by `***`, and looks secrets up by `secret`, so that it is told of each. Made for
+    one attempt, as it learns what that attempt looked up.
+    """
 
-    __slots__ = ("_pattern", "_values")
+    __slots__ = ("_pattern", "_secret", "_values")
 
-    def __init__(self) -> None:
-        self._values: set[str] = set()
+    def __init__(self, secret: Callable[[str], str]) -> None:
+        self._secret = secret
+        self._values: frozenset[str] = _NONE
         self._pattern: re.Pattern[str] | None = None
 
     def remember(self, value: str) -> None:
         """Mask `value` from now on."""
         if value and value not in self._values:
-            self._values.add(value)
+            self._values |= {value}
             self._pattern = None
 
-    def watch(self, secret: Callable[[str], str]) -> Callable[[str], str]:
-        """`secret`, remembering each value it gives out; a missing one is our own fault: OwnFault(INTERNAL)."""
-
-        def watched(reference: str) -> str:
-            try:
-                value = secret(reference)
-            except SecretError as error:
-                raise OwnFault(InconclusiveReason.INTERNAL, str(error)) from None
-            self.remember(value)
-            return value
-
-        return watched
+    def lookup(self, reference: str) -> str:
+        """The value of a secret, remembered; a missing one is our own fault: OwnFault(INTERNAL)."""
+        try:
+            value = self._secret(reference)
+        except SecretError as error:
+            raise OwnFault(InconclusiveReason.INTERNAL, str(error)) from None
+        self.remember(value)
+        return value
 
     def scrub(self, text: str) -> str:
         """`text` without any remembered value, in any of the forms of `disguises`."""

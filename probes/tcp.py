@@ -11,7 +11,7 @@ from typing import Annotated, Any
 
 from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
-from probes import Context, FailReason, Outcome, Phase, ProbeError, Result, Route, Stream, template
+from probes import Context, FailReason, Phase, ProbeError, Result, Route, Stream, template
 from probes._answer import search
 from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Resolver, Text, Tls, split_host_port
 from probes.expect import pattern
@@ -86,6 +86,11 @@ class Spec:
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
+    def fixed(self) -> tuple[str, int] | None:
+        """Host and port, None if something in them is to be replaced at run time."""
+        return _address(self.connect) if template.is_fixed(self.connect) else None
+
+    @functools.cached_property
     def label(self) -> str:
         """What `target` says."""
         return "variable" if template.variables(self.connect) else self.connect
@@ -99,24 +104,27 @@ def target(spec: Spec) -> str:
 async def probe(spec: Spec, ctx: Context) -> Result:
     """Connect and talk. ProbeError or OwnFault."""
     start_ns = ctx.now_ns()
-    expander = template.Expander(ctx.secret, ctx.variables)
-    try:
-        host, port = split_host_port(expander.text(spec.connect))
-    except ValueError as error:
-        raise ProbeError(FailReason.SCRIPT, str(error)) from None
+    host, port = spec.fixed or _address(template.Expander(ctx.secret, ctx.variables).text(spec.connect))
     route = spec.route
     if ctx.saw_public and template.variables(spec.connect):
         route = replace(route, public_only=True)
     stream = await ctx.network.connect(host, port, ctx, route)
     try:
-        received = await _talk(spec, ctx, stream, expander, host)
+        received = await _talk(spec, ctx, stream, host) if spec.dialogue or spec.tls is not None else b""
     finally:
-        await stream.close()
-    facts = {"body": received, "size": len(received), "duration_ns": ctx.now_ns() - start_ns}
-    return Result(outcome=Outcome.PASS, facts=facts)
+        stream.close()
+    return Result.passed({"body": received, "size": len(received), "duration_ns": ctx.now_ns() - start_ns})
 
 
-async def _talk(spec: Spec, ctx: Context, stream: Stream, expander: template.Expander, host: str) -> bytes:
+def _address(text: str) -> tuple[str, int]:
+    try:
+        return split_host_port(text)
+    except ValueError as error:
+        raise ProbeError(FailReason.SCRIPT, str(error)) from None
+
+
+async def _talk(spec: Spec, ctx: Context, stream: Stream, host: str) -> bytes:
+    expander = template.Expander(ctx.secret, ctx.variables)
     settings = spec.tls or Tls()
     name = settings.server_name or host
     if spec.tls is not None and not spec.upgrades:

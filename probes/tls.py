@@ -82,7 +82,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         await stream.start_tls(spec.tls.server_name or host, spec.trust)
         version = stream.tls_version or ""
     finally:
-        await stream.close()
+        stream.close()
     if version not in _VERSIONS[_VERSIONS.index(spec.min_version) :]:
         raise ProbeError(FailReason.TLS, f"expected at least {spec.min_version}, agreed on {version}")
     shown = {"version": version, "cert_not_after_s": ctx.notes.cert_not_after_s}

@@ -38,7 +38,7 @@ class Canned:
     async def start_tls(self, server_name: str, policy: TlsPolicy) -> None:
         raise NotImplementedError
 
-    async def close(self) -> None:
+    def close(self) -> None:
         pass
 
 

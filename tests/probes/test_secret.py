@@ -35,7 +35,7 @@ def test_lookups(tmp_path: Path) -> None:
 
 @given(st.text(min_size=4, max_size=40), st.text(max_size=10), st.text(max_size=10))
 def test_no_form_of_a_secret_survives(secret: str, before: str, after: str) -> None:
-    scrubber = Scrubber()
+    scrubber = Scrubber(str)
     scrubber.remember(secret)
     raw = secret.encode("utf-8", "surrogatepass") if not secret.isprintable() else secret.encode()
     forms = [
@@ -57,7 +57,7 @@ def test_no_form_of_a_secret_survives(secret: str, before: str, after: str) -> N
 
 @given(st.binary(min_size=8, max_size=30).filter(bytes.isascii), st.binary(max_size=5), st.binary(max_size=5))
 def test_a_secret_inside_longer_base64_is_found(secret: bytes, before: bytes, after: bytes) -> None:
-    scrubber = Scrubber()
+    scrubber = Scrubber(str)
     scrubber.remember(secret.decode())
     shown = scrubber.scrub(base64.b64encode(before + secret + after).decode())
     assert MASK in shown
@@ -65,19 +65,19 @@ def test_a_secret_inside_longer_base64_is_found(secret: bytes, before: bytes, af
 
 def test_a_missing_secret_is_our_own_fault() -> None:
     with pytest.raises(OwnFault, match="the environment has no NAME") as raised:
-        Scrubber().watch(lambda name: lookup(name, {}))("NAME")
+        Scrubber(lambda name: lookup(name, {})).lookup("NAME")
     assert raised.value.reason is InconclusiveReason.INTERNAL
 
 
 def test_short_values_are_masked_only_where_they_stand_alone() -> None:
-    scrubber = Scrubber()
+    scrubber = Scrubber(str)
     scrubber.remember("80")
     scrubber.remember("")
     assert scrubber.scrub("port 80, code 8080, '80'") == "port ***, code 8080, '***'"
 
 
 def test_a_longer_secret_goes_first() -> None:
-    scrubber = Scrubber()
+    scrubber = Scrubber(str)
     scrubber.remember("pass")
     scrubber.remember("password")
     assert scrubber.scrub("password pass") == "*** ***"

@@ -282,10 +282,11 @@ def test_a_time_limit_fails_as_an_assertion(shop: Shop) -> None:
 
 async def test_no_step_begins_after_the_deadline(base: str, network: LiveNetwork) -> None:
     spec = parse({"http": {"get": f"{base}/session"}})
-    ctx = context(network)
 
     async def late_by(late_ns: int) -> Result:
-        return await run(spec, dataclasses.replace(ctx, now_ns=lambda: ctx.deadline_ns + late_ns))
+        ctx = context(network)
+        ctx.now_ns = lambda: ctx.deadline_ns + late_ns
+        return await run(spec, ctx)
 
     result = await late_by(LATE_NS)
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TIMEOUT)
