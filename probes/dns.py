@@ -31,9 +31,6 @@ from probes._fields import (
 )
 
 EXPECTS = frozenset({"json", "records", "size", "time"})
-# The names of codes and types are our own, and need no quoting.
-_BODY = '{"rcode": "%s", "authoritative": %s, "records": [%s]}'
-_RECORD = '{"name": %s, "type": "%s", "ttl": %d, "data": %s}'
 _MAX_MESSAGE = 65_535
 _MAX_STRAY = 100
 
@@ -136,9 +133,12 @@ def _result(reply: _dns_codec.Reply, duration_ns: int) -> Result:
 
 def body(reply: _dns_codec.Reply) -> bytes:
     """An answer as JSON, written by hand: the encoder would take longer than all else that is done with an answer."""
-    records = [_RECORD % (quoted(name), kind, ttl_s, quoted(data)) for name, kind, ttl_s, data in reply.records]
+    records = [
+        f'{{"name": {quoted(name)}, "type": "{kind}", "ttl": {ttl_s}, "data": {quoted(data)}}}'
+        for name, kind, ttl_s, data in reply.records
+    ]
     authoritative = "true" if reply.authoritative else "false"
-    return (_BODY % (reply.rcode, authoritative, ", ".join(records))).encode()
+    return f'{{"rcode": "{reply.rcode}", "authoritative": {authoritative}, "records": [{", ".join(records)}]}}'.encode()
 
 
 async def _over_udp(
