@@ -41,6 +41,9 @@ class Outcome(enum.Enum):
     __hash__ = object.__hash__  # members are one of a kind; the one of Enum is Python, on the path of every probe
 
 
+PASS = Outcome.PASS  # by a name of its own: looking a member up is dear in Python 3.11
+
+
 class FailReason(enum.StrEnum):
     """Why a target failed: the closed list of the metric catalogue."""
 
@@ -105,8 +108,8 @@ class Result:
 
     `reason` is a FailReason iff the outcome is FAIL and an InconclusiveReason iff it is INCONCLUSIVE; `step` and
     `message` say where and what was expected against what came, secrets scrubbed. `facts` is what assertions and
-    extraction look at (a kind documents its keys) and never leaves the process. `tainted` says that a deadline fired
-    late, so the attempt proves nothing about time.
+    extraction look at (a kind documents its keys, the step adds `duration_ns`) and never leaves the process. `tainted`
+    says that a deadline fired late, so the attempt proves nothing about time.
     """
 
     outcome: Outcome
@@ -114,18 +117,18 @@ class Result:
     step: str | None = None
     message: str | None = None
     phases_ns: Mapping[Phase, int] = field(default_factory=dict)
-    facts: Mapping[str, Any] = field(default_factory=dict)
+    facts: dict[str, Any] = field(default_factory=dict)
     steps: tuple[StepTrace, ...] = ()
     tainted: bool = False
 
     @staticmethod
-    def passed(facts: Mapping[str, Any]) -> Result:
+    def passed(facts: dict[str, Any]) -> Result:
         """What a kind answers of a target that did: whether that is what was expected is said later."""
-        return Result(Outcome.PASS, None, None, None, {}, facts)
+        return Result(PASS, None, None, None, {}, facts)
 
     def __post_init__(self) -> None:
         """A reason belongs to its outcome; anything else is a fault of the program."""
-        if self.outcome is Outcome.PASS:
+        if self.outcome is PASS:
             assert self.reason is None, "a pass has no reason"
         else:
             wanted = FailReason if self.outcome is Outcome.FAIL else InconclusiveReason
@@ -332,7 +335,8 @@ class Context:
 
     def add_phase(self, phase: Phase, spent_ns: int) -> None:
         """Count `spent_ns` towards a phase of the step under way; redirects add up."""
-        self.phases_ns[phase] = self.phases_ns.get(phase, 0) + spent_ns
+        phases_ns = self.phases_ns
+        phases_ns[phase] = phases_ns[phase] + spent_ns if phase in phases_ns else spent_ns
 
 
 class Kind(Protocol):

@@ -8,6 +8,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple, NoReturn
 
 from probes import (
+    PASS,
     Context,
     FailReason,
     InconclusiveReason,
@@ -57,7 +58,7 @@ async def run(spec: Spec, ctx: Context) -> Result:
     if spec.finally_:
         await attempt.finals()
     if ending is None:
-        return Result(Outcome.PASS, None, None, None, phases_ns, facts, tuple(attempt.traces), tainted)
+        return Result(PASS, None, None, None, phases_ns, facts, tuple(attempt.traces), tainted)
     return Result(
         outcome=ending.outcome,
         reason=ending.reason,
@@ -96,7 +97,7 @@ class _Attempt:
         ctx.secret = scrubber.lookup
         ctx.confide = scrubber.remember
         self.phases_ns: Mapping[Phase, int] = _NO_PHASES
-        self.facts: Mapping[str, Any] = _NOTHING
+        self.facts: dict[str, Any] = {}
         self.traces: list[StepTrace] = []
 
     def unmet(self, step: Step, failed: list[Failed]) -> _Ending:
@@ -137,8 +138,8 @@ class _Attempt:
             if watch is not None:
                 watch.stop()
             self.facts = facts
+            facts["duration_ns"] = end_ns - start_ns
             if step.extract or not step.expect.plainly_met(facts):
-                self.facts = facts = {**facts, "duration_ns": end_ns - start_ns}
                 extracted = await self._examine(step, facts)
                 ctx.variables.update(extracted)
         except (ProbeError, OwnFault) as error:

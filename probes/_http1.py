@@ -24,6 +24,7 @@ _SLICE = 256 * 1024  # of decompressed body, between two turns of the loop
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 
 _T = TypeVar("_T", bytes, bytearray)
+_PROCESSING, _TRANSFER = Phase.PROCESSING, Phase.TRANSFER  # looking a member up is dear in Python 3.11
 _NAME = operator.itemgetter(0)
 _FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 
@@ -260,8 +261,8 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
         reader.parser = None  # a circle, which would be left to the garbage collector
         end_ns = end_ns or now_ns()
         first_ns = first_ns or end_ns
-        ctx.add_phase(Phase.PROCESSING, first_ns - start_ns)
-        ctx.add_phase(Phase.TRANSFER, end_ns - first_ns)
+        ctx.add_phase(_PROCESSING, first_ns - start_ns)
+        ctx.add_phase(_TRANSFER, end_ns - first_ns)
 
 
 def _bounded(body: _T, limit: int) -> _T:

@@ -145,9 +145,11 @@ class IcmpSocket:
     async def send(self, echoes: Echoes, size: int) -> None:
         """Send an echo request with `size` bytes for `echoes`; ProbeError(TIMEOUT) or OwnFault."""
         sequence = self._free_sequence()
-        packet = _HEAD.pack(self._version.request, 0, 0, self._ident, sequence) + echoes.token.ljust(size, b"\0")
-        if self._has_ip_header:  # the kernel sums up all others
-            packet = packet[:2] + checksum(packet).to_bytes(2, "big") + packet[4:]
+        head = _HEAD.pack(self._version.request, 0, 0, self._ident, sequence)
+        if self._has_ip_header:  # the kernel sums up all others; what comes behind the token is zeros and adds nothing
+            total = checksum(head + echoes.token)
+            head = _HEAD.pack(self._version.request, 0, total, self._ident, sequence)
+        packet = head + echoes.token.ljust(size, b"\0")
         while True:
             self._waiting[sequence] = echoes
             echoes.sent_ns[sequence] = echoes.ctx.now_ns()
@@ -174,8 +176,8 @@ class IcmpSocket:
                 return self._sequence
 
     def _put(self, packet: bytes, echoes: Echoes) -> None:
-        error = OSError()
-        for _ in range(_SEND_TRIES):
+        tries_left = _SEND_TRIES
+        while True:
             try:
                 if echoes.ancillary:
                     self._sock.sendmsg([packet], echoes.ancillary, 0, echoes.address)
@@ -183,12 +185,15 @@ class IcmpSocket:
                     self._sock.sendto(packet, echoes.address)
             except BlockingIOError:
                 raise
-            except OSError as told:
-                error = told  # what somebody else's echo came to is told once, what concerns this one each time
+            except OSError as error:
+                # What somebody else's echo came to is told once, what concerns this one each time.
+                tries_left -= 1
+                if not tries_left:
+                    doing = f"sending to {echoes.target}"
+                    fault = OwnFault(InconclusiveReason.INTERNAL, f"{doing}: {cause(error)}")
+                    raise own_fault(error, doing) or fault from None
             else:
                 return
-        doing = f"sending to {echoes.target}"
-        raise own_fault(error, doing) or OwnFault(InconclusiveReason.INTERNAL, f"{doing}: {cause(error)}")
 
     async def _until_writable(self, echoes: Echoes) -> None:
         self.poller.change(self._sock.fileno(), select.EPOLLIN | select.EPOLLOUT)

@@ -7,7 +7,7 @@ does wrong is our own resolver's fault, only that a name does not exist is the t
 from __future__ import annotations
 
 import asyncio
-import secrets
+import os
 import socket
 from typing import Any
 
@@ -57,7 +57,7 @@ async def _ask(network: Network, host: str, kind: str, ctx: Context, route: Rout
     server, server_port = split_host_port(route.resolver)
     whole = f"resolving {host} by {route.resolver}"
     try:
-        asked = _dns_codec.question(secrets.randbits(16), host, kind, recursive=True)
+        asked = _dns_codec.question(host, kind, recursive=True)
     except ValueError:
         raise ProbeError(FailReason.DNS, f"{host!r} is no name that could be resolved") from None
     direct = Route(source=route.source)
@@ -80,14 +80,17 @@ async def _ask(network: Network, host: str, kind: str, ctx: Context, route: Rout
     raise AssertionError("the last try answers or raises")
 
 
-async def _once(network: Network, server: str, port: int, asked: bytes, ctx: Context, route: Route) -> _dns_codec.Reply:
+async def _once(
+    network: Network, server: str, port: int, asked: _dns_codec.Question, ctx: Context, route: Route
+) -> _dns_codec.Reply:
+    ident = os.urandom(2)
     stream = await network.datagram(server, port, ctx, route)
     try:
-        await stream.send(asked)
+        await stream.send(ident + asked.rest)
         for _ in range(_MAX_STRAY):
             message = await stream.receive(_MAX_MESSAGE)
-            if message[:2] == asked[:2]:
-                return _dns_codec.decode(message, asked)
+            if message.startswith(ident):
+                return _dns_codec.decode(message, ident, asked)
         raise ProbeError(FailReason.PROTOCOL, f"over {_MAX_STRAY} datagrams that answer something else")
     finally:
         stream.close()

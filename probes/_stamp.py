@@ -14,6 +14,7 @@ from typing import Any
 
 # linux/socket.h; Python has no names for them.
 SO_TIMESTAMPNS = 35
+_SOL_SOCKET = socket.SOL_SOCKET
 _STAMP = struct.Struct("@ll")  # struct timespec
 STAMP_BYTES = 64  # of ancillary data
 
@@ -30,8 +31,8 @@ def ask_for_stamps(sock: Any) -> bool:  # noqa: ANN401 - the C class of sockets
 def queued_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
     """How long what was received lay in the kernel until now; 0 where there is no stamp, or none to believe."""
     for level, kind, data in ancillary:
-        if level == socket.SOL_SOCKET and kind == SO_TIMESTAMPNS:
+        if kind == SO_TIMESTAMPNS and level == _SOL_SOCKET:
             seconds, nanoseconds = _STAMP.unpack(data)
-            lay_ns = time.time_ns() - int(seconds) * 1_000_000_000 - int(nanoseconds)  # noqa: TID251 - of the stamp's clock
+            lay_ns: int = time.time_ns() - seconds * 1_000_000_000 - nanoseconds  # noqa: TID251 - of the stamp's clock
             return max(lay_ns, 0)
     return 0

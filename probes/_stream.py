@@ -23,6 +23,7 @@ READ_BYTES = 65_536
 CHAIN_READ_NS = 2_000_000_000  # at most, for reading the expiry of a refused chain
 _BURST = 8  # reads in a row before others have their turn
 
+_CONNECT = Phase.CONNECT  # looking a member up is dear in Python 3.11
 _SHAKING_HANDS = "in the TLS handshake with"
 
 _FLAGS = socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC
@@ -120,7 +121,7 @@ class Connection(Waiter):
             raise
         finally:
             spent_ns = now_ns() - begun_ns
-            self.ctx.add_phase(Phase.CONNECT, handshake_ns if 0 < handshake_ns < spent_ns else spent_ns)
+            self.ctx.add_phase(_CONNECT, handshake_ns if 0 < handshake_ns < spent_ns else spent_ns)
 
     def open_datagram(self, family: int, address: tuple[Any, ...], source: str | None) -> None:
         """Note the one peer of a UDP socket; nothing is sent yet. OwnFault or ProbeError, closed then."""
@@ -239,7 +240,7 @@ class Connection(Waiter):
     def _take(self, limit: int, doing: str) -> Generator[Waiter | None, None, bytes]:
         while True:
             if not self._readable:
-                if not self._stamped and self._tls is None:
+                if not self._stamped and self._in_order and self._tls is None:
                     self._stamped = ask_for_stamps(self._sock)
                 self._burst, self._wants_read = 0, True
                 if not self.expired:
@@ -252,7 +253,7 @@ class Connection(Waiter):
                 self._burst = 0
                 yield None  # to all that is ready: one turn of the loop
             try:
-                data = self._sock.recv(limit) if self._tls is not None else self._stamped_piece(limit)
+                data = self._stamped_piece(limit) if self._stamped and self._tls is None else self._sock.recv(limit)
             except BlockingIOError:
                 self._readable = False
                 continue

@@ -10,7 +10,7 @@ import functools
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Annotated, Any, cast
+from typing import Annotated, Any, NamedTuple, cast
 
 from pydantic import AfterValidator, BeforeValidator, StrictInt, StrictStr, WithJsonSchema
 
@@ -36,8 +36,15 @@ _HOLDS = {
 Ranges = tuple[tuple[int, int], ...]
 SUCCESS: Ranges = ((200, 299),)
 
-_Texts = tuple[tuple[bytes, ...], tuple[bytes, ...]]
-_NO_TEXTS: _Texts = ((), ())
+
+class _Plain(NamedTuple):
+    """Expectations that are looked up rather than judged. `records` in lower case and in order."""
+
+    status: tuple[int, int]
+    records: tuple[str, ...] | None
+    wanted: tuple[bytes, ...]
+    unwanted: tuple[bytes, ...]
+    has_texts: bool
 
 
 @dataclass(frozen=True, slots=True)
@@ -272,41 +279,51 @@ class Expect:
     size: SizeBound | None = None
 
     def plainly_met(self, facts: Mapping[str, Any]) -> bool:
-        """Whether an answer meets expectations of which there are no more than a status and fixed texts in the body:
-        most checks have nothing else to be judged. False says no more than that they have to be looked at one by one.
+        """Whether an answer meets expectations of which there are no more than a status, fixed texts in the body and a
+        fixed list of records: most checks have nothing else to be judged. False says no more than that they have to be
+        looked at one by one.
         """
         plain = self._plain
         if plain is None:
             return False
         status: int | None = facts.get("status")
         if status is not None:
-            low, high = (self.status or SUCCESS)[0]
+            low, high = plain.status
             if not low <= status <= high:
                 return False
-        if plain is _NO_TEXTS:
-            return True
-        body, (wanted, unwanted) = facts.get("body", b""), plain
-        for text in wanted:
-            if text not in body:
+        if plain.records is not None:
+            came = facts.get("records", ())
+            if came != plain.records and tuple(sorted(map(str.lower, came))) != plain.records:
                 return False
-        for text in unwanted:
-            if text in body:
-                return False
-        return keeps_ascii(facts.get("headers", ()))
+        return not plain.has_texts or _has_texts(plain, facts)
 
     @functools.cached_property
-    def _plain(self) -> _Texts | None:
-        """The texts that the body must have and must not have, where nothing but these and a status is expected. In
-        ASCII, which an answer holds in bytes as it does when it is decoded.
+    def _plain(self) -> _Plain | None:
+        """What is expected, where it is nothing but what `plainly_met` looks at. Texts in ASCII, which an answer holds
+        in bytes as it does when it is decoded.
         """
-        if any(getattr(self, name) for name in self.__dataclass_fields__ if name not in {"status", "body"}):
+        if any(getattr(self, name) for name in self.__dataclass_fields__ if name not in {"status", "body", "records"}):
             return None
-        if self.body is None:
-            return _NO_TEXTS
-        texts = (*self.body.contains, *self.body.not_contains)
-        if self.body.matches or not all(text.isascii() and "{" not in text for text in texts):
+        wanted = unwanted = records = None
+        if self.body is not None:
+            wanted, unwanted = self.body.contains, self.body.not_contains
+        if self.records is not None:
+            records = self.records.equals
+            if records is None or given(self.records) != ["equals"]:
+                return None
+        texts = (*(wanted or ()), *(unwanted or ()))
+        is_plain = all(text.isascii() and "{" not in text for text in texts) and not any(
+            "{" in r for r in records or ()
+        )
+        if not is_plain or (self.body is not None and self.body.matches):
             return None
-        return tuple(map(str.encode, self.body.contains)), tuple(map(str.encode, self.body.not_contains))
+        return _Plain(
+            status=(self.status or SUCCESS)[0],
+            records=None if records is None else tuple(sorted(map(str.lower, records))),
+            wanted=tuple(map(str.encode, wanted or ())),
+            unwanted=tuple(map(str.encode, unwanted or ())),
+            has_texts=bool(texts),
+        )
 
     def ids(self, step: str, *, with_status: bool) -> tuple[str, ...]:
         """The ids of all its assertions, in the order in which they are judged."""
@@ -321,6 +338,17 @@ class Expect:
         keys += [f"certificate.{key}" for key in given(self.certificate)]
         keys += [key for key in ("size", "time") if getattr(self, key) is not None]
         return tuple(f"{step}.{key}" for key in keys)
+
+
+def _has_texts(plain: _Plain, facts: Mapping[str, Any]) -> bool:
+    body = facts.get("body", b"")
+    for text in plain.wanted:
+        if text not in body:
+            return False
+    for text in plain.unwanted:
+        if text in body:
+            return False
+    return keeps_ascii(facts.get("headers", ()))
 
 
 def given(wish: Records | Certificate | None) -> list[str]:

@@ -1,7 +1,7 @@
 """The probe kind `http`: one HTTP/1.1 request on a fresh connection, its redirects followed.
 
 Facts for `expect` and `extract`: `status` (int), `headers` (list of (name, value) in bytes, as sent), `body` (bytes,
-decompressed), `size` (of the body in bytes), `url` (of the final response), `duration_ns`.
+decompressed), `size` (of the body in bytes), `url` (of the final response).
 """
 
 from __future__ import annotations
@@ -342,7 +342,6 @@ def _content(spec: Spec, expander: template.Expander) -> tuple[bytes, str | None
 
 async def probe(spec: Spec, ctx: Context) -> Result:
     """One request and its redirects. ProbeError or OwnFault; a status is no failure here but in `expect`."""
-    start_ns = ctx.now_ns()
     request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
     public_only = ctx.saw_public and spec.host_is_chosen
     for _ in range(spec.redirects + 1):
@@ -358,7 +357,6 @@ async def probe(spec: Spec, ctx: Context) -> Result:
                 "body": body,
                 "size": len(body),
                 "url": request.text,
-                "duration_ns": ctx.now_ns() - start_ns,
             }
             return Result.passed(facts)
         request = _redirected(request, response.status, location)

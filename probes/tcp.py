@@ -1,6 +1,6 @@
 """The probe kind `tcp`: connect, and if wanted talk: TLS at once or by STARTTLS, texts sent and patterns waited for.
 
-Facts for `expect` and `extract`: `body` (all that was received, bytes), `size` (of it), `duration_ns`.
+Facts for `expect` and `extract`: `body` (all that was received, bytes), `size` (of it).
 """
 
 from __future__ import annotations
@@ -103,7 +103,6 @@ def target(spec: Spec) -> str:
 
 async def probe(spec: Spec, ctx: Context) -> Result:
     """Connect and talk. ProbeError or OwnFault."""
-    start_ns = ctx.now_ns()
     host, port = spec.fixed or _address(template.Expander(ctx.secret, ctx.variables).text(spec.connect))
     route = spec.route
     if ctx.saw_public and template.variables(spec.connect):
@@ -113,7 +112,7 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         received = await _talk(spec, ctx, stream, host) if spec.dialogue or spec.tls is not None else b""
     finally:
         stream.close()
-    return Result.passed({"body": received, "size": len(received), "duration_ns": ctx.now_ns() - start_ns})
+    return Result.passed({"body": received, "size": len(received)})
 
 
 def _address(text: str) -> tuple[str, int]:

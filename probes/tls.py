@@ -13,7 +13,7 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator
 
-from probes import Context, FailReason, Outcome, ProbeError, Result, Route, TlsPolicy, template
+from probes import Context, FailReason, ProbeError, Result, Route, TlsPolicy, template
 from probes._fields import FORBID, FamilyName, Fixed, HostPort, IpAddress, Resolver, Tls, split_host_port
 
 EXPECTS = frozenset({"certificate", "json", "time"})
@@ -69,7 +69,6 @@ def target(spec: Spec) -> str:
 
 async def probe(spec: Spec, ctx: Context) -> Result:
     """Connect and shake hands. ProbeError or OwnFault."""
-    start_ns = ctx.now_ns()
     try:
         host, port = split_host_port(template.Expander(ctx.secret, ctx.variables).text(spec.connect))
     except ValueError as error:
@@ -87,5 +86,4 @@ async def probe(spec: Spec, ctx: Context) -> Result:
         raise ProbeError(FailReason.TLS, f"expected at least {spec.min_version}, agreed on {version}")
     shown = {"version": version, "cert_not_after_s": ctx.notes.cert_not_after_s}
     body = json.dumps(shown).encode()
-    facts = {**shown, "body": body, "size": len(body), "duration_ns": ctx.now_ns() - start_ns}
-    return Result(outcome=Outcome.PASS, facts=facts)
+    return Result.passed({**shown, "body": body, "size": len(body)})
