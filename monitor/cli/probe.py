@@ -153,6 +153,7 @@ def _tree(check: str, result: Result) -> list[str]:
         details = [
             *_waterfall(step),
             *(f"redirected to {address}" for address in step.redirects),
+            f"certificate chain until {_date(step.cert_not_after_s)}" if step.cert_not_after_s is not None else "",
             *(f"failed: {assertion}" for assertion in step.failed_assertions),
             *(f"extracted {name} = {value}" for name, value in step.extracted.items()),
             f"error: {step.error}" if step.error else "",
@@ -172,6 +173,12 @@ def _waterfall(step: StepTrace) -> list[str]:
         lines.append(f"{phase.value:<10} {bar} {_ms(spent_ns):8.1f} ms")
         begun_ns += spent_ns
     return lines
+
+
+def _date(unix_s: int) -> str:
+    from monitor.core.instant import SECOND_US, to_datetime
+
+    return to_datetime(unix_s * SECOND_US).isoformat(sep=" ", timespec="minutes").replace("+00:00", " UTC")
 
 
 def _said(result: Result) -> str:
