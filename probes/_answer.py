@@ -12,6 +12,7 @@ import codecs
 import contextlib
 import functools
 import gc
+import itertools
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -23,6 +24,11 @@ from probes._markup import Markup
 
 MAX_JSON = 4 << 20
 _INLINE = 8_192  # characters or nodes' bytes that are searched on the loop itself
+_INLINE_STEPS = 1_000  # values that a path visits on the loop itself, some ten milliseconds
+MAX_STEPS = 100_000
+"""How many values of an answer a JSONPath visits at most: `$..a..b` visits some more often than once."""
+
+_EXPLAINING_S = 1.0
 _INLINE_S = 0.01
 _PATTERN_S = 0.5
 _PLAIN_PATH = re.compile(r"\$(?:\.[A-Za-z_][A-Za-z0-9_]*|\[(?:0|[1-9][0-9]{0,8})\])*")
@@ -30,6 +36,10 @@ _PLAIN_STEP = re.compile(r"\.([A-Za-z_][A-Za-z0-9_]*)|\[([0-9]+)\]")
 _LONG_CONTENT_TYPE = len(b"content-type")
 _CHARSET = re.compile(r"charset\s*=\s*\"?([A-Za-z0-9._-]{1,40})", re.IGNORECASE)
 
+
+# What Python can decode and no answer is written in: IDNA and Punycode take time by the square of the length, so that a
+# MiB held the loop for 20 s; the others are notations of Python's own, or UTF-7, which the web forbids.
+_NO_CHARSETS = frozenset({"idna", "punycode", "raw-unicode-escape", "unicode-escape", "undefined", "utf-7"})
 
 # Charsets in which a byte below 0x80 is the letter of that number, and no other byte is a part of one.
 _KEEP_ASCII = frozenset({"utf-8", "ascii", "iso8859-1", "cp1252"})
@@ -44,12 +54,20 @@ def keeps_ascii(headers: Iterable[tuple[bytes, bytes]]) -> bool:
 
 
 @functools.lru_cache(maxsize=1024)
-def _type_keeps_ascii(content_type: bytes) -> bool:
-    named = _CHARSET.search(content_type.decode("utf-8", "replace"))
+def charset(content_type: str) -> str | None:
+    """Python's name of the charset that a content type names; None without one, or for one that nobody writes in."""
+    named = _CHARSET.search(content_type)
     try:
-        return named is None or codecs.lookup(named[1]).name in _KEEP_ASCII
+        name = codecs.lookup(named[1]).name if named else None
     except LookupError:
-        return False
+        return None
+    return None if name in _NO_CHARSETS else name
+
+
+@functools.lru_cache(maxsize=1024)
+def _type_keeps_ascii(content_type: bytes) -> bool:
+    text = content_type.decode("utf-8", "replace")
+    return _CHARSET.search(text) is None or charset(text) in _KEEP_ASCII
 
 
 class NotJsonError(ValueError):
@@ -88,10 +106,8 @@ class Answer:
         return self._text
 
     def _decoded(self) -> str:
-        named = _CHARSET.search(self.header("content-type") or "")
         try:
-            name = codecs.lookup(named[1]).name if named else "utf-8"
-            return self.body.decode(name, "replace")
+            return self.body.decode(charset(self.header("content-type") or "") or "utf-8", "replace")
         except (LookupError, UnicodeError):
             return self.body.decode("utf-8", "replace")
 
@@ -124,25 +140,36 @@ class Answer:
         document = self.json
         if len(self.body) <= _INLINE:
             return schema.unmet(document)
-        return await asyncio.get_running_loop().run_in_executor(None, schema.unmet, document)
+        loop = asyncio.get_running_loop()
+        if await loop.run_in_executor(None, schema.is_met, document):
+            return None
+        explaining = loop.run_in_executor(None, schema.unmet, document)
+        done, _ = await asyncio.wait([explaining], timeout=_EXPLAINING_S)
+        return (
+            explaining.result() if done else ("$", f"does not meet the schema; why takes over {_EXPLAINING_S} s to say")
+        )
 
     @property
     def markup(self) -> Markup:
         """The body as XML or HTML, as its content type says."""
         if self._markup is None:
-            self._markup = Markup(self.body, self.header("content-type") or "")
+            content_type = self.header("content-type") or ""
+            self._markup = Markup(self.body, content_type, charset(content_type))
         return self._markup
 
     async def query(self, path: str) -> list[Any]:
-        """The values at a JSONPath, in document order; NotJsonError."""
+        """The values at a JSONPath, in document order; NotJsonError, or OwnFault if it visits too many to get there."""
         document = self.json
         plain = plain_steps(path)
         if plain is not None:
             return _walk(document, plain)
-        compiled = compile_path(path)
+        find = functools.partial(_values_at, path, document)
         if len(self.body) <= _INLINE:
-            return list(compiled.findall(document))
-        return await asyncio.get_running_loop().run_in_executor(None, lambda: list(compiled.findall(document)))
+            try:
+                return find(_INLINE_STEPS)
+            except OwnFault:
+                pass  # worth the long way
+        return await asyncio.get_running_loop().run_in_executor(None, find, MAX_STEPS)
 
 
 class _ConstantError(ValueError):
@@ -189,6 +216,59 @@ def _walk(value: Any, steps: tuple[str | int, ...]) -> list[Any]:  # noqa: ANN40
             return []
         value = value[step]
     return [value]
+
+
+def _values_at(path: str, document: Any, steps: int) -> list[Any]:  # noqa: ANN401 - a JSON value
+    compiled = compile_path(path)
+    nodes: Iterable[Any] = (_counting_node()(document, document, itertools.count(1), steps),)
+    try:
+        for segment in compiled.segments:
+            nodes = segment.resolve(nodes)
+        return [node.obj for node in nodes]
+    except RecursionError:
+        raise NotJsonError(f"the body is JSON nested too deeply for {path}") from None
+    except _TooManyStepsError:
+        raise OwnFault(
+            InconclusiveReason.INTERNAL,
+            f"{path} visits over {steps} values of the answer: write a path that says where to look",
+        ) from None
+
+
+class _TooManyStepsError(Exception):
+    pass
+
+
+@functools.cache
+def _counting_node() -> Any:  # noqa: ANN401 - a class of the library's
+    """A class of nodes that count how many there are, and do not know where they are: the library writes the path of
+    each, and a hostile answer makes these as long as itself.
+    """
+    import jsonpath  # noqa: PLC0415 - as below
+
+    class Node(jsonpath.JSONPathMatch):
+        __slots__ = ("_limit", "_visited")
+
+        def __init__(self, obj: object, root: Any, visited: Iterator[int], limit: int) -> None:  # noqa: ANN401 - JSON
+            super().__init__(filter_context={}, obj=obj, parent=None, path="", parts=(), root=root)
+            self._visited, self._limit = visited, limit
+
+        def new_child(self, obj: object, _key: int | str) -> Node:
+            self._count()
+            return Node(obj, self.root, self._visited, self._limit)
+
+        def add_child(self, *_children: object) -> None:
+            return
+
+        def filter_context(self) -> Mapping[str, Any]:
+            """Asked for each value that a filter looks at."""
+            self._count()
+            return {}
+
+        def _count(self) -> None:
+            if next(self._visited) > self._limit:
+                raise _TooManyStepsError
+
+    return Node
 
 
 @functools.lru_cache(maxsize=1024)

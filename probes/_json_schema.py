@@ -13,7 +13,7 @@ from typing import Any, NoReturn
 class JsonSchema:
     """A schema and its validator. Equal by what it says."""
 
-    __slots__ = ("_validator", "text")
+    __slots__ = ("_error", "_validator", "text")
 
     def __init__(self, schema: Any) -> None:  # noqa: ANN401 - anything from YAML
         """ValueError for what is no schema, or leads out of itself."""
@@ -23,6 +23,7 @@ class JsonSchema:
         if not isinstance(schema, dict | bool):
             raise ValueError("a JSON Schema is a mapping, such as {type: object, required: [id]}")  # noqa: TRY004 - pydantic reports ValueErrors
         self.text = json.dumps(schema, sort_keys=True)
+        self._error = jsonschema_rs.ValidationError
         try:
             self._validator = jsonschema_rs.validator_for(
                 schema, retriever=_refuse, pattern_options=jsonschema_rs.RegexOptions()
@@ -39,9 +40,22 @@ class JsonSchema:
     def __repr__(self) -> str:
         return f"JsonSchema({self.text})"
 
+    def is_met(self, document: Any) -> bool:  # noqa: ANN401 - a JSON value
+        """Whether a document meets the schema."""
+        met: bool = self._validator.is_valid(document)
+        return met
+
     def unmet(self, document: Any) -> tuple[str, str] | None:  # noqa: ANN401 - a JSON value
         """Where (as a JSONPath) and why a document does not meet the schema; None if it does."""
-        for error in self._validator.iter_errors(document):
+        try:
+            # The first error alone: a document of a MiB may hold 350,000, and to list them took 23 s and 540 MB.
+            self._validator.validate(document)
+        except UnicodeEncodeError:  # half of a surrogate pair, which JSON can write and no text can hold
+            return (
+                "$",
+                "does not meet the schema; where cannot be said, as it holds half a character (\\ud800 to \\udfff)",
+            )
+        except self._error as error:
             place = "".join(f"[{part}]" if isinstance(part, int) else f".{part}" for part in error.instance_path)
             return f"${place}", error.message
         return None

@@ -1,7 +1,8 @@
 """Names resolved by a name server that the configuration names, instead of by the system's resolver.
 
 Asked over UDP with an own codec, A and AAAA at once; nothing is cached, no hosts file is read. What the server itself
-does wrong is our own resolver's fault, only that a name does not exist is the target's.
+does wrong is our own resolver's fault, unless addresses of the other family were found; only that a name does not exist
+is the target's.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from probes import Context, FailReason, Family, InconclusiveReason, Network, Own
 from probes._fields import split_host_port
 
 MAX_ADDRESSES = 8
+OTHER_FAMILY_S = 0.25
+"""How long the addresses of one family wait for those of the other (RFC 8305, 3)."""
+
 _TRIES = 2
 _MAX_MESSAGE = 65_535
 _MAX_STRAY = 100
@@ -30,7 +34,7 @@ async def addresses(
     types = _TYPES[route.family]
     asked = [asyncio.create_task(_ask(network, host, kind, ctx, route)) for kind in types]
     try:
-        replies = [await task for task in asked]
+        replies = await _replies(asked, types)
     finally:
         for task in asked:
             task.cancel()
@@ -43,12 +47,32 @@ async def addresses(
     found = [
         (int(_FAMILIES[record.type]), (record.data, port) if record.type == "A" else (record.data, port, 0, 0))
         for reply in replies
-        for record in reply.records
-        if record.type in types
+        for record in _addresses_in(reply, types)
     ]
     if not found:
         raise ProbeError(FailReason.DNS, f"the name {host} has no {' and no '.join(types)} record")
     return found[:MAX_ADDRESSES]
+
+
+async def _replies(asked: list[asyncio.Task[_dns_codec.Reply]], types: tuple[str, ...]) -> list[_dns_codec.Reply]:
+    """The replies, in order: all of them, or those that hold addresses where the other question stays unanswered or is
+    answered by a fault. There are name servers that know no AAAA; they hide no target that has an IPv4 address.
+    """
+    await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
+    if any(_has_addresses(task, types) for task in asked):
+        await asyncio.wait(asked, timeout=OTHER_FAMILY_S)
+    else:
+        await asyncio.wait(asked)
+    enough = [task for task in asked if _has_addresses(task, types)]
+    return [task.result() for task in enough or asked]
+
+
+def _has_addresses(task: asyncio.Task[_dns_codec.Reply], types: tuple[str, ...]) -> bool:
+    return task.done() and task.exception() is None and bool(_addresses_in(task.result(), types))
+
+
+def _addresses_in(reply: _dns_codec.Reply, types: tuple[str, ...]) -> list[_dns_codec.Record]:
+    return [record for record in reply.records if record.type in types]
 
 
 async def _ask(network: Network, host: str, kind: str, ctx: Context, route: Route) -> _dns_codec.Reply:

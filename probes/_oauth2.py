@@ -8,9 +8,10 @@ from __future__ import annotations
 
 import base64
 import json
+import re
 from dataclasses import dataclass, field
-from typing import Literal
-from urllib.parse import quote_plus, urlencode, urlsplit
+from typing import Any, Literal, NoReturn
+from urllib.parse import quote, quote_plus, urlencode, urlsplit
 
 from probes import Context, FailReason, ProbeError, Route, TlsPolicy, _http1, template
 from probes._fields import FORBID, HttpUrl, Line, Tls
@@ -22,7 +23,20 @@ DEFAULT_LIFE_S = 300
 _SHORTEST_LIFE_S = 10
 _LONGEST_LIFE_S = 86_400
 _MAX_TOKEN = 16_384
+_IN_A_PATH = "/%:@!$&'()*+,;=~"
+_IN_A_QUERY = "/?%:@!$&'()*+,;=~"
 _OK = 200
+_SECONDS = re.compile(r"[0-9]{1,9}")
+_ERRORS = frozenset(
+    {
+        "invalid_request",
+        "invalid_client",
+        "invalid_grant",
+        "unauthorized_client",
+        "unsupported_grant_type",
+        "invalid_scope",
+    }
+)
 
 
 @dataclass(slots=True)
@@ -101,12 +115,14 @@ async def _fetch(
     try:
         if url.scheme == "https":
             await stream.start_tls(login.tls.server_name or host, policy)
-        request = _request(login, client, url.netloc, url.path or "/", url.query)
+        path, query = quote(url.path or "/", safe=_IN_A_PATH), quote(url.query, safe=_IN_A_QUERY)
+        request = _request(login, client, url.netloc, path, query)
         response = await _http1.exchange(stream, ctx, request, has_body=True, max_body=MAX_ANSWER)
     finally:
         stream.close()
     if response.status != _OK:
-        raise ProbeError(FailReason.HTTP_STATUS, f"oauth2: {host} gave no token: status {response.status}")
+        why = _refusal(response.body)
+        raise ProbeError(FailReason.HTTP_STATUS, f"oauth2: {host} gave no token: status {response.status}{why}")
     return _token(response.body, host)
 
 
@@ -130,12 +146,30 @@ def _request(login: Oauth2, client: tuple[str, ...], netloc: str, path: str, que
     return _http1.request_bytes("POST", f"{path}?{query}" if query else path, headers, body)
 
 
+def _json(body: bytes) -> Any:  # noqa: ANN401 - a JSON value
+    """A JSON text's value; None for what is none."""
+    try:
+        return json.loads(body, parse_constant=_no_constant)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _no_constant(name: str) -> NoReturn:
+    raise ValueError(name)  # NaN and the infinities are no JSON, and no number of seconds
+
+
+def _refusal(body: bytes) -> str:
+    """`, invalid_client` where an answer says so in the words of RFC 6749, 5.2; nothing else of it is shown."""
+    answer = _json(body)
+    code = answer.get("error") if isinstance(answer, dict) else None
+    return f", {code}" if isinstance(code, str) and code in _ERRORS else ""
+
+
 def _token(body: bytes, host: str) -> tuple[str, int]:
     """The token of an answer and its life in seconds; what the answer says otherwise is never shown."""
-    try:
-        answer = json.loads(body)
-    except (ValueError, RecursionError):
-        raise ProbeError(FailReason.PROTOCOL, f"oauth2: {host} answered no JSON") from None
+    answer = _json(body)
+    if answer is None:
+        raise ProbeError(FailReason.PROTOCOL, f"oauth2: {host} answered no JSON")
     token = answer.get("access_token") if isinstance(answer, dict) else None
     if not isinstance(token, str) or not 0 < len(token) <= _MAX_TOKEN or not token.isascii() or not token.isprintable():
         raise ProbeError(FailReason.PROTOCOL, f"oauth2: {host} answered without an access_token that could be sent")
@@ -143,6 +177,8 @@ def _token(body: bytes, host: str) -> tuple[str, int]:
     if not isinstance(kind, str) or kind.lower() != "bearer":
         raise ProbeError(FailReason.PROTOCOL, f"oauth2: {host} gave a token that is no bearer")
     life_s = answer.get("expires_in", DEFAULT_LIFE_S)
+    if isinstance(life_s, str) and _SECONDS.fullmatch(life_s):  # a text by old habit of some servers
+        life_s = int(life_s)
     if isinstance(life_s, bool) or not isinstance(life_s, int | float):
         life_s = DEFAULT_LIFE_S
     return token, int(min(max(life_s, _SHORTEST_LIFE_S), _LONGEST_LIFE_S))

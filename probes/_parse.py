@@ -13,7 +13,8 @@ from typing import Any, get_args, get_type_hints
 
 from pydantic import TypeAdapter, ValidationError
 
-from probes import kinds, load
+from probes import Route, kinds, load
+from probes._directions import contradictions
 from probes._steps import Spec, Step, is_confidential, used_variables
 from probes.expect import NOTHING, Expect
 from probes.extract import Extract
@@ -24,6 +25,7 @@ _STEP_KEYS = ("name", "expect", "extract")
 _TRANSACTION_KEYS = ("steps", "finally")
 _MAX_NAME = 64
 MAX_STEPS = 50
+ANYWHERE = Route()
 _CREDENTIAL_FIELDS = ("headers", "bearer", "basic", "oauth2")
 
 
@@ -113,6 +115,9 @@ class _Parser:
             return None
         kind = given[0]
         spec = self._validated(load(kind).Spec, data[kind], (*path, kind))
+        if spec is not None:
+            for key, problem in contradictions(getattr(spec, "route", ANYWHERE), load(kind).target(spec)):
+                self._say((*path, kind, *key), problem)
         wanted = self._expect(data.get("expect"), kind, (*path, "expect")) if "expect" in data else NOTHING
         taken = self._validated(Extract, data["extract"], (*path, "extract")) if "extract" in data else {}
         name = self._name(data.get("name", default or kind), (*path, "name"))

@@ -91,7 +91,7 @@ def _literal(form: str) -> str:
 @functools.lru_cache(maxsize=1024)
 def disguises(value: str) -> frozenset[str]:
     """The forms a value takes on its way: itself, its lines, percent-encoded, escaped for JSON or HTML, base64, hex."""
-    raw = value.encode("utf-8", "surrogateescape")
+    raw = _bytes(value)
     forms = {
         value,
         *(line for line in value.split("\n") if len(line.strip()) >= _SHORT),
@@ -107,6 +107,14 @@ def disguises(value: str) -> frozenset[str]:
     }
     forms |= {form.lower() for form in forms if "%" in form}
     return frozenset(form for form in forms if form)
+
+
+def _bytes(value: str) -> bytes:
+    """The bytes that a value stands for; those of half a surrogate pair, which an answer may have held, are made up."""
+    try:
+        return value.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:
+        return value.encode("utf-8", "surrogatepass")
 
 
 def _base64_forms(raw: bytes) -> set[str]:

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 from urllib.parse import quote
 
-from probes import FailReason, ProbeError
+from probes import FailReason, InconclusiveReason, OwnFault, ProbeError
 
 _MARK = re.compile(r"(?P<escape>\$\$\{)|\$\{(?P<reference>[^{}]*)\}|\{\{(?P<variable>[^{}]*)\}\}")
 _NAME = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
@@ -123,7 +123,7 @@ class Expander:
         if "{" not in template:
             return template
         parts = parse(template)
-        return "".join(part if isinstance(part, str) else escape(as_text(self._value(part))) for part in parts)
+        return "".join(part if isinstance(part, str) else escape(self._sendable(part)) for part in parts)
 
     def value(self, data: Any) -> Any:  # noqa: ANN401 - plain YAML data
         """Plain data with its marks replaced; a string that is one variable and nothing else keeps the value's type."""
@@ -137,6 +137,20 @@ class Expander:
         if isinstance(data, list | tuple):
             return [self.value(item) for item in data]
         return data
+
+    def _sendable(self, part: Reference | Variable) -> str:
+        """The value of a mark as text that can be sent: an answer may hold half a surrogate pair, a secret bytes that
+        are no UTF-8.
+        """
+        text = as_text(self._value(part))
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            if isinstance(part, Reference):
+                raise OwnFault(InconclusiveReason.INTERNAL, f"${{{part.name}}}: not UTF-8 text") from None
+            why = f"{{{{ {part.name} }}}} holds half a character (a lone surrogate), which cannot be sent"
+            raise ProbeError(FailReason.SCRIPT, why) from None
+        return text
 
     def _value(self, part: Reference | Variable) -> Any:  # noqa: ANN401 - a JSON value
         if isinstance(part, Reference):

@@ -36,6 +36,7 @@ def command(check: str, *, json_: bool, har: bool, watch: bool, every: float | N
     Exit code 1 if it does not pass. One attempt: without confirmation and without controls.
     """
     from monitor.app import plan_of
+    from monitor.core.instant import format_instant
 
     if har and (json_ or watch):
         raise click.UsageError("--har is a form of its own: leave --json and --watch away")
@@ -49,8 +50,11 @@ def command(check: str, *, json_: bool, har: bool, watch: bool, every: float | N
         if har:
             show.as_json(_archive(plan, result, started_us))
         elif json_:
-            click.echo(_line(check, result)) if watch else show.as_json(_document(check, result))
+            document = {"at": format_instant(started_us)} | _document(check, result)
+            click.echo(_line(document)) if watch else show.as_json(document)
         else:
+            if watch:
+                click.echo(format_instant(started_us))
             for line in _tree(check, result):
                 click.echo(line)
 
@@ -110,10 +114,10 @@ def _archive(plan: Plan, result: Result, started_us: int) -> dict[str, Any]:
     return archive(plan.transaction, result, started_us=started_us, version=version())
 
 
-def _line(check: str, result: Result) -> str:
+def _line(document: dict[str, Any]) -> str:
     import json
 
-    return json.dumps(_document(check, result), ensure_ascii=False)
+    return json.dumps(document, ensure_ascii=False)
 
 
 def _document(check: str, result: Result) -> dict[str, Any]:
@@ -153,6 +157,7 @@ def _tree(check: str, result: Result) -> list[str]:
         details = [
             *_waterfall(step),
             *(f"redirected to {address}" for address in step.redirects),
+            f"certificate chain until {_date(step.cert_not_after_s)}" if step.cert_not_after_s is not None else "",
             *(f"failed: {assertion}" for assertion in step.failed_assertions),
             *(f"extracted {name} = {value}" for name, value in step.extracted.items()),
             f"error: {step.error}" if step.error else "",
@@ -172,6 +177,12 @@ def _waterfall(step: StepTrace) -> list[str]:
         lines.append(f"{phase.value:<10} {bar} {_ms(spent_ns):8.1f} ms")
         begun_ns += spent_ns
     return lines
+
+
+def _date(unix_s: int) -> str:
+    from monitor.core.instant import SECOND_US, to_datetime
+
+    return to_datetime(unix_s * SECOND_US).isoformat(sep=" ", timespec="minutes").replace("+00:00", " UTC")
 
 
 def _said(result: Result) -> str:

@@ -28,6 +28,7 @@ from monitor.config.models import (
 )
 from monitor.config.problems import ConfigError, Path, Problem, unknown
 from monitor.config.settings import ChannelSettings, CheckSettings, ServiceSettings, Settings, stale_after_us
+from monitor.config.trust_files import missing_files
 from monitor.config.webfile import read_web
 from monitor.config.wording import faults
 from monitor.config.zones import ZoneError, zone
@@ -96,6 +97,8 @@ class _Loader:
         self._references(data, ())
         self._names(data)
         specs = self._transactions(data)
+        for path, message in missing_files(data.get("services"), ("services",)):
+            self._warn(path, message)
         root = self._validated(data)
         if root is None:
             self._parts(data, specs)

@@ -211,6 +211,21 @@ def test_warnings_are_accepted(read: Read) -> None:
     assert "no check counts for the SLA" in str(loaded.warnings[0])
 
 
+def test_a_file_of_trust_that_is_not_there_is_told_where_it_is_named(read: Read, tmp_path: Path) -> None:
+    there = tmp_path / "ca.pem"
+    there.write_text("", encoding="ascii")
+    trust = f"tls: {{ca_file: {there}, client_cert: /nowhere/client.pem}}"
+    page = f"expect: {{status: 200}}\n      port:\n        sla: false\n        tls: {{connect: 'a.test:443', {trust}}}"
+    (warning,) = read(("expect: {status: 200}", page)).warnings
+    assert "services.portal.checks.port.tls.tls.client_cert: /nowhere/client.pem: No such file" in str(warning)
+    (warning,) = read(("expect: {status: 200}", page.replace("/nowhere/client.pem", "client.pem"))).warnings
+    assert f"client.pem: No such file or directory (looked for in {Path.cwd()})" in str(warning)
+    token = "oauth2: {token_url: 'https://a.test/', client_id: a, client_secret: b, tls: {ca_file: /nowhere/ca.pem}}"
+    page = f"expect: {{status: 200}}\n      api:\n        http: {{get: 'https://a.test/', {token}}}"
+    (warning,) = read(("expect: {status: 200}", page)).warnings
+    assert "http.oauth2.tls.ca_file: /nowhere/ca.pem" in str(warning)
+
+
 @pytest.mark.parametrize("text", ["", "a text\n", "[1, 2]\n", "# nothing\n"])
 def test_a_file_without_a_mapping_says_how_to_begin(changed: Callable[..., Path], text: str) -> None:
     with pytest.raises(ConfigError, match="a configuration is a mapping with location, contracts and services"):

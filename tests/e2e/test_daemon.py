@@ -6,6 +6,7 @@ import json
 import shutil
 import signal
 import subprocess
+from datetime import datetime
 
 import yaml
 
@@ -19,6 +20,7 @@ def test_a_probe_shows_its_steps(cli: Cli, sample: Sample) -> None:
         assert piece in said
     document = json.loads(cli("probe", "cloud/order", "--json"))
     assert [step["name"] for step in document["steps"]] == ["log in", "order", "clean up"]
+    assert datetime.fromisoformat(document["at"]).tzinfo is not None
     assert "░" in said
     log = json.loads(cli("probe", "cloud/order", "--har"))["log"]
     assert [entry["comment"] for entry in log["entries"]] == ["log in", "order", "clean up"]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -23,6 +24,9 @@ SERVE = HERE.parent / "app" / "serve.py"
 WITHIN_S = 120
 GATEWAY = "10.203.0.254"
 ON_LINK = ("10.203.0.2", "10.203.0.11", "10.203.0.12", "10.203.0.13")
+ON_LINK_6: tuple[str, ...] = (
+    ("fd00:203::2", "fd00:203::11", "fd00:203::12", "fd00:203::13") if socket.has_dualstack_ipv6() else ()
+)
 TARGETS = ("10.204.0.2", *(f"10.204.0.1{n}" for n in range(1, 5)), *(f"10.204.0.2{n}" for n in range(1, 4)))
 RESOLV_CONF = "nameserver 127.0.0.1\noptions timeout:1 attempts:1\n"
 
@@ -177,6 +181,12 @@ class Link:
         """Forget who is where on the link."""
         shell("ip", "-n", self.near, "neigh", "flush", "dev", "wire")
 
+    def number(self) -> None:
+        """Give the IPv6 addresses out, those of `far` again after its link was down."""
+        for namespace, addresses in ((self.near, ("fd00:203::1",)), (self.far, ON_LINK_6)):
+            for address in addresses:
+                shell("ip", "-n", namespace, "address", "replace", f"{address}/64", "dev", "wire", "nodad")
+
     @contextmanager
     def entered(self) -> Iterator[None]:
         """The thread that calls is in `near` meanwhile."""
@@ -206,7 +216,10 @@ def link(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Link]:
             shell("ip", "-n", found.far, "address", "add", f"{address}/16", "dev", "wire")
         for name in (found.far, found.near):
             shell("ip", "-n", name, "link", "set", "wire", "up")
-        words = ("ip", "netns", "exec", found.far, sys.executable, str(HERE / "internet.py"), "targets", *ON_LINK)
+        if ON_LINK_6:
+            found.number()
+        serving = (*ON_LINK, *ON_LINK_6)
+        words = ("ip", "netns", "exec", found.far, sys.executable, str(HERE / "internet.py"), "targets", *serving)
         undo.enter_context(_running(*words, ready="serving", cwd=tmp_path_factory.mktemp("link")))
         yield found
 

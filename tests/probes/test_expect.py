@@ -17,7 +17,7 @@ from probes._answer import Answer, NotJsonError, plain_steps
 from probes._judge import Judge, same
 from probes.template import Expander
 from probes.transaction import SpecError, parse
-from tests.probes.asking import turns
+from tests.probes.asking import reset_peak, resident_bytes, turns
 
 BODY = json.dumps(
     {
@@ -187,6 +187,9 @@ async def test_what_is_no_json_is_said(body: bytes, words: str) -> None:
         (b"text/plain; charset=nonsense", "ü".encode(), "ü"),
         (b"text/plain", b"a\xffb", "a\N{REPLACEMENT CHARACTER}b"),
         (b"text/plain; charset=idna", b"xn--" + b"a" * 100, "xn--" + "a" * 100),
+        (b"text/plain; charset=punycode", b"Mnchen-3ya", "Mnchen-3ya"),  # takes time by the square of the length
+        (b"text/plain; charset=unicode_escape", b"\\u00fc", "\\u00fc"),
+        (b"text/plain; charset=utf-7", b"+AOk-", "+AOk-"),
     ],
 )
 def test_text_is_decoded_as_it_says(kind: bytes, body: bytes, text: str) -> None:
@@ -293,6 +296,46 @@ def test_sameness_is_that_of_json(a: object, b: object) -> None:
     assert same(a, b) == (json.dumps(a, sort_keys=True) == json.dumps(b, sort_keys=True))
 
 
+async def test_a_path_into_an_answer_nested_too_deeply_is_said_of_the_answer() -> None:
+    (said,) = await judged({"json": {"$..x": {"exists": False}}}, facts(b'{"a":' * 300 + b"1" + b"}" * 300))
+    assert said == "s.json.$..x: json $..x: the body is JSON nested too deeply for $..x"
+
+
+@pytest.mark.parametrize("path", ["$..*..*..*..*", "$[*][?@[*]]..*..*"])
+async def test_a_path_that_visits_too_much_is_our_own_fault_and_blocks_nobody(path: str) -> None:
+    body = b"[" * 90 + b"1" + b"]" * 90
+    body = b"[" + b",".join([body] * 30) + b"]"
+    assert len(body) < 8_192, "small enough to be looked at on the loop"
+    with turns() as watch, pytest.raises(OwnFault, match="visits over 100000 values"):
+        await judged({"json": {path: {"exists": True}}}, facts(body))
+    assert watch.longest_s < 0.05
+
+
+async def test_a_path_visits_as_much_as_a_large_answer_holds() -> None:
+    body = json.dumps({"items": [{"id": n, "state": "active"} for n in range(20_000)]}).encode()
+    assert await judged({"json": {"$..id": {"type": "integer"}}}, facts(body)) == []
+    assert await judged({"json": {"$.items[?@.id == 19999].state": "active"}}, facts(body)) == []
+
+
+async def test_of_an_answer_that_is_wrong_everywhere_the_first_place_is_said() -> None:
+    body = b"[" + b"[]," * 100_000 + b"[]]"
+    _ = Answer(facts(body)).json
+    reset_peak()
+    before = resident_bytes()
+    (said,) = await judged({"schema": {"type": "array", "items": {"type": "object"}}}, facts(body))
+    assert said.startswith("s.schema: schema: at $[0]: [] is not of type")
+    assert resident_bytes(peak=True) - before < 64 << 20, "all 100,001 were listed"
+
+
+async def test_half_a_character_in_an_answer_is_no_fault_of_ours() -> None:
+    half = facts(rb'{"a": "\ud800"}')
+    (said,) = await judged({"schema": {"properties": {"a": {"type": "integer"}}}}, half)
+    assert said.startswith("s.schema: schema: at $: does not meet the schema")
+    assert await judged({"schema": {"properties": {"a": {"type": "string"}}}}, half) == []
+    (said,) = await judged({"json": {"$.a": "x"}}, half)
+    assert said == 's.json.$.a: json $.a: expected "x", got "\N{REPLACEMENT CHARACTER}"'
+
+
 # Markup.
 
 PAGE = b"""<!doctype html><html><head><title> Portal  of Acme </title></head><body>
@@ -313,7 +356,7 @@ MARKUP: list[tuple[bytes, bytes, dict[str, Any], str | None]] = [
     ),
     (PAGE, b"text/html", {"css": {"li": "one"}}, 's.css.li: css li: expected "one", got "two"'),
     (PAGE, b"text/html", {"css": {"form": "x"}}, "s.css.form: css form: expected it to exist, it does not"),
-    (PAGE, b"text/html", {"xpath": {"count(//li)": 3}}, "s.xpath.count(//li): xpath count(//li): expected 3, got 2.0"),
+    (PAGE, b"text/html", {"xpath": {"count(//li)": 3}}, "s.xpath.count(//li): xpath count(//li): expected 3, got 2"),
     (PAGE, b"text/html", {"xpath": {"$nobody": 1}}, "s.xpath.$nobody: xpath $nobody: the expression cannot be"),
     (FEED, b"application/xml", {"xpath": {"/feed/entry[@id='7']/total": "12500000", "//total/@currency": "IDR"}}, None),
     (FEED, b"application/atom+xml", {"css": {"entry total": "12500000"}}, None),
@@ -326,6 +369,47 @@ MARKUP: list[tuple[bytes, bytes, dict[str, Any], str | None]] = [
     (b"", b"text/html", {"xpath": {"/a": "x"}}, "s.xpath./a: xpath /a: the body"),
     (b"x" * ((1 << 20) + 1), b"text/html", {"css": {"a": "x"}}, "s.css.a: css a: the body is longer than the 1 MiB"),
     (PAGE + b" " * 9000, b"text/html", {"css": {"title": "Portal of Acme"}}, None),
+    # Charsets: of the header, else of the document, else UTF-8 where the body is that.
+    ("<p>Gr\u00fc\u00df</p>".encode(), b"text/html; charset=utf-8", {"css": {"p": "Gr\u00fc\u00df"}}, None),
+    ("<p>Gr\u00fc\u00df</p>".encode(), b"text/html", {"css": {"p": "Gr\u00fc\u00df"}}, None),
+    (
+        "<p>Gr\u00fc\u00df</p>".encode("cp1252"),
+        b"text/html; charset=windows-1252",
+        {"css": {"p": "Gr\u00fc\u00df"}},
+        None,
+    ),
+    ("<p>Gr\u00fc\u00df</p>".encode("latin-1"), b"text/html", {"css": {"p": "Gr\u00fc\u00df"}}, None),
+    (
+        '<meta charset="iso-8859-7"><p>\u03a9</p>'.encode("iso-8859-7"),
+        b"text/html",
+        {"css": {"p": "\u03a9"}},
+        None,
+    ),
+    ("<p>\u03a9</p>".encode("utf-16"), b"text/html", {"css": {"p": "\u03a9"}}, None),
+    ("<a>\u00fc</a>".encode("latin-1"), b"text/xml; charset=iso-8859-1", {"xpath": {"/a": "\u00fc"}}, None),
+    (
+        '<?xml version="1.0" encoding="iso-8859-1"?><a>\u00fc</a>'.encode("latin-1"),
+        b"text/xml",
+        {"xpath": {"/a": "\u00fc"}},
+        None,
+    ),
+    ("<p>Gr\u00fc\u00df</p>".encode(), b"text/html; charset=punycode", {"css": {"p": "Gr\u00fc\u00df"}}, None),
+    # What is no number keeps no limit.
+    (
+        b"<a>x</a>",
+        b"text/xml",
+        {"xpath": {"number(/a)": {"max": 3}}},
+        's.xpath.number(/a): xpath number(/a): expected a number, got "NaN"',
+    ),
+    (b"<a/>", b"text/xml", {"xpath": {"1 div 0": {"min": 3}}}, "s.xpath.1 div 0: xpath 1 div 0: expected a number"),
+    # Nodes that are no elements.
+    (
+        b'<a xmlns:q="urn:q"><!-- note --><?go on?>t</a>',
+        b"text/xml",
+        {"xpath": {"//comment()": "note", "//processing-instruction()": "on", "/a": "t"}},
+        None,
+    ),
+    (b'<a xmlns:q="urn:q"/>', b"text/xml", {"xpath": {"//namespace::q": "urn:q"}}, None),
 ]
 
 

@@ -155,3 +155,34 @@ def test_every_kind_takes_a_resolver_by_its_address(kind: str) -> None:
     for wrong in ("ns.test", "${NS}", "169.254.169.254", "192.0.2.53:0"):
         with pytest.raises(SpecError):
             parse({kind: settings[kind] | {"resolver": wrong}})
+
+
+def only_a(address: str, *, aaaa: Answering) -> Answering:
+    good = rcode(0, address)
+    return lambda query, kind: good(query, kind) if kind == 1 else aaaa(query, kind)
+
+
+@pytest.mark.parametrize(
+    "aaaa", [rcode(2), rcode(4), lambda _query, _kind: None], ids=["SERVFAIL", "NOTIMP", "silence"]
+)
+def test_a_name_server_that_knows_no_aaaa_hides_no_ipv4_address(aaaa: Answering) -> None:
+    async def story(network: LiveNetwork) -> int:
+        async with greeter() as port, name_server(only_a("127.0.0.1", aaaa=aaaa)) as (resolver, _asked):
+            result = await ask(network, greeting(port, resolver), timeout_s=20)
+            assert result.outcome is Outcome.PASS, result.message
+            return result.steps[0].duration_ns
+
+    assert in_virtual_time(story) < SECOND_NS
+
+
+def test_a_name_without_ipv4_addresses_waits_for_those_of_ipv6() -> None:
+    async def story(network: LiveNetwork) -> None:
+        async with name_server(only_a("127.0.0.1", aaaa=rcode(2))) as (resolver, _asked):
+            result = await ask(network, greeting(1, resolver, family="ipv6"))
+            assert result.reason is InconclusiveReason.OWN_RESOLVER, result.message
+        no_a: Answering = lambda query, kind: rcode(0)(query, kind) if kind == 1 else None  # noqa: E731 - a name server
+        async with name_server(no_a) as (resolver, _asked):
+            result = await ask(network, greeting(1, resolver))
+            assert result.reason is InconclusiveReason.OWN_RESOLVER, result.message
+
+    in_virtual_time(story)

@@ -119,6 +119,13 @@ async def test_an_odd_lifetime_is_bounded(servers: Servers, network: LiveNetwork
     [
         ({"status": 401, "text": "s3cret&=+ is wrong"}, FailReason.HTTP_STATUS, "gave no token: status 401"),
         ({"status": 302, "headers": {"Location": "/orders"}}, FailReason.HTTP_STATUS, "gave no token: status 302"),
+        (
+            {"status": 401, "text": '{"error": "invalid_client", "error_description": "s3cret&=+ is wrong"}'},
+            FailReason.HTTP_STATUS,
+            "gave no token: status 401, invalid_client",
+        ),
+        ({"status": 400, "text": '{"error": "s3cret&=+"}'}, FailReason.HTTP_STATUS, "gave no token: status 400"),
+        ({"text": '{"access_token": "a", "expires_in": NaN}'}, FailReason.PROTOCOL, "answered no JSON"),
         ({"text": "<html>"}, FailReason.PROTOCOL, "answered no JSON"),
         ({"text": "[" * 60_000}, FailReason.PROTOCOL, "answered no JSON"),
         ({"text": '["access_token"]'}, FailReason.PROTOCOL, "without an access_token"),
@@ -136,6 +143,21 @@ async def test_what_is_no_token_fails_and_says_so(
     assert words in (result.message or "")
     assert "s3cret" not in repr(result.message)
     assert network.open_connections == 0
+
+
+async def test_a_life_may_be_a_text(servers: Servers, network: LiveNetwork) -> None:
+    servers.expires_in = "3600"
+    wanted = spec(servers)
+    for later_s, granted in ((0, 1), (3000, 1), (3300, 2)):
+        assert (await run(network, wanted, later_s=later_s)).outcome is Outcome.PASS
+        assert len(servers.granted) == granted
+
+
+async def test_the_token_server_s_address_is_encoded_as_it_goes_on_the_wire(
+    servers: Servers, network: LiveNetwork
+) -> None:
+    result = await run(network, spec(servers, token_url=f"{servers.url}/token?for=gr\u00fc\u00df gott"))
+    assert result.outcome is Outcome.PASS, result.message
 
 
 async def test_a_missing_secret_is_our_own_fault(servers: Servers, network: LiveNetwork) -> None:

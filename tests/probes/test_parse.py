@@ -48,6 +48,32 @@ BAD: list[tuple[Any, tuple[str | int, ...], str]] = [
     (http(get="https://"), ("http", "get"), "names no host"),
     (http(get="https://a b/"), ("http", "get"), "names no host"),
     (http(get="https://u:p@a.test/"), ("http", "get"), "use basic:"),
+    # IPv4 and IPv6 do not mix: at run time this would be a name that does not exist, the target's fault.
+    (http(get="http://192.0.2.1/", family="ipv6"), ("http",), "the target is an IPv4 address, and family is ipv6"),
+    (
+        http(get="http://[2001:db8::1]:81/", family="ipv4"),
+        ("http",),
+        "the target is an IPv6 address, and family is ipv4",
+    ),
+    (http(get="http://192.0.2.1/", source="::1"), ("http",), "the target is an IPv4 address, and source is ::1"),
+    (http(family="ipv6", source="192.0.2.1"), ("http", "source"), "192.0.2.1 is an IPv4 address, and family is ipv6"),
+    (
+        http(family="ipv6", resolve={"api.example.id": "192.0.2.1"}),
+        ("http", "resolve", "api.example.id"),
+        "192.0.2.1 is an IPv4 address, and family is ipv6",
+    ),
+    (
+        {"tcp": {"connect": "a.test:1", "source": "::1", "resolve": {"a.test": "192.0.2.1"}}},
+        ("tcp", "resolve", "a.test"),
+        "192.0.2.1 is an IPv4 address, and source is ::1",
+    ),
+    (
+        {"tls": {"connect": "[::1]:443", "family": "ipv4"}},
+        ("tls",),
+        "the target is an IPv6 address, and family is ipv4",
+    ),
+    ({"dns": {"query": "a", "server": "::1", "source": "192.0.2.1"}}, ("dns",), "and source is 192.0.2.1"),
+    ({"icmp": {"ping": "::1", "family": "ipv4"}}, ("icmp",), "the target is an IPv6 address, and family is ipv4"),
     (http(get="https://a.test:0/"), ("http", "get"), "port 0"),
     (http(get="https://a.test:99999/"), ("http", "get"), "is no URL"),
     (http(get="https://a.test/\r\nX: 1"), ("http", "get"), "control character"),
@@ -111,6 +137,13 @@ BAD: list[tuple[Any, tuple[str | int, ...], str]] = [
     ({"tcp": {"connect": "db:1", "dialogue": [{"expect": "("}]}}, ("tcp", "dialogue", 0, "expect"), "no regular"),
     ({"tcp": {"connect": "db:1"}, "expect": {"status": 200}}, ("expect", "status"), "tcp has no status to expect"),
 ]
+
+
+def test_ways_that_lead_somewhere_are_accepted() -> None:
+    parse(http(family="ipv6", source="2001:db8::1", resolve={"api.example.id": "2001:db8::2"}))
+    parse(http(get="http://192.0.2.1/", family="ipv6", resolve={"192.0.2.1": "2001:db8::2"}))
+    parse(http(get="http://a.test:8080/", family="ipv4"))
+    parse({"icmp": {"ping": "192.0.2.1", "source": "192.0.2.2", "family": "ipv4"}})
 
 
 @pytest.mark.parametrize(("data", "path", "words"), BAD)

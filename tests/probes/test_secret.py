@@ -107,3 +107,17 @@ def test_an_unknown_variable_names_the_nearest() -> None:
     with pytest.raises(ProbeError, match='did you mean "token"') as raised:
         template.Expander(str, {"token": 1}).text("{{ tokn }}")
     assert raised.value.reason is FailReason.SCRIPT
+
+
+def test_half_a_character_from_an_answer_is_masked_and_sent_nowhere() -> None:
+    scrubber = Scrubber()
+    scrubber.remember("t0ken\ud800")
+    assert scrubber.scrub("got t0ken\ud800.") == f"got {MASK}."
+    expander = template.Expander(lambda _: "s\udcff", {"token": "t0ken\ud800", "deep": {"a": ["\udc00"]}})
+    for name in ("token", "deep"):
+        with pytest.raises(ProbeError, match=f"{{{{ {name} }}}} holds half a character") as caught:
+            expander.text(f"Bearer {{{{ {name} }}}}")
+        assert caught.value.reason is FailReason.SCRIPT
+    with pytest.raises(OwnFault, match=r"\$\{NAME\}: not UTF-8 text"):
+        expander.text("${NAME}")
+    assert expander.value("{{ token }}") == "t0ken\ud800", "JSON can write it"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 import ssl
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
@@ -11,10 +12,13 @@ from typing import Any
 
 import pytest
 import trustme
+import yaml
 
 from probes import FailReason, Outcome, Phase
 from probes._net import LiveNetwork
 from tests.probes.asking import ask, listening
+
+PAGE = Path(__file__).parents[2] / "docs" / "probes.md"
 
 
 class Smtp:
@@ -79,6 +83,21 @@ async def test_starttls(network: LiveNetwork, tmp_path: Path) -> None:
     assert result.steps[0].phases_ns[Phase.TLS] > 0
     assert result.steps[0].cert_not_after_s is not None
     assert result.facts["body"].endswith(b"221 bye\r\n")
+
+
+async def test_the_documented_dialogue_is_one_that_a_mail_server_has(network: LiveNetwork, tmp_path: Path) -> None:
+    examples = re.findall(r"```yaml\n(.*?)```", PAGE.read_text(encoding="utf-8"), re.DOTALL)
+    (check,) = (yaml.safe_load(example) for example in examples if example.startswith("tcp:"))
+    ca = trustme.CA()
+    ca.cert_pem.write_to_path(tmp_path / "ca.pem")
+    async with mail(ca.issue_cert("mail.example.id")) as port:
+        check["tcp"] |= {
+            "connect": f"mail.example.id:{port}",
+            "resolve": {"mail.example.id": "127.0.0.1"},
+            "tls": {"ca_file": str(tmp_path / "ca.pem")},
+        }
+        result = await ask(network, check)
+    assert result.outcome is Outcome.PASS, result.message
 
 
 async def test_starttls_verifies(network: LiveNetwork, tmp_path: Path) -> None:
