@@ -110,7 +110,7 @@ def test_an_unknown_variable_names_the_nearest() -> None:
 
 
 def test_half_a_character_from_an_answer_is_masked_and_sent_nowhere() -> None:
-    scrubber = Scrubber()
+    scrubber = Scrubber(str)
     scrubber.remember("t0ken\ud800")
     assert scrubber.scrub("got t0ken\ud800.") == f"got {MASK}."
     expander = template.Expander(lambda _: "s\udcff", {"token": "t0ken\ud800", "deep": {"a": ["\udc00"]}})
