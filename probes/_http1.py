@@ -8,20 +8,27 @@ no well-formed response is ProbeError(PROTOCOL) with what was wrong.
 from __future__ import annotations
 
 import operator
+import re
 import zlib
 from typing import Any, TypeVar
 
 import httptools
 
-from probes import Context, FailReason, Phase, ProbeError, Stream
+from probes import Context, FailReason, InconclusiveReason, OwnFault, Phase, ProbeError, Stream
+from probes._head import Mending
 from probes._poller import give_way
 from probes._stream import READ_BYTES
 
 MAX_FRAMING = 65_536  # bytes without one of body: the head, trailers, chunk extensions
 MAX_HEADERS = 256
 MAX_INTERIM = 8
+MAX_MEMBERS = 1024  # of a gzip stream (RFC 1952, 2.2)
+CODINGS = ("gzip", "deflate", "identity")
 _SLICE = 256 * 1024  # of decompressed body, between two turns of the loop
 _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
+_GZIP = zlib.MAX_WBITS | 16
+_GZIP_BEGINS = b"\x1f"
+_ACCEPTED = re.compile(rb"\r\naccept-encoding:([^\r]*)", re.IGNORECASE)
 
 _T = TypeVar("_T", bytes, bytearray)
 _PROCESSING, _TRANSFER = Phase.PROCESSING, Phase.TRANSFER  # looking a member up is dear in Python 3.11
@@ -63,6 +70,7 @@ class _Reader(Response):
         "_has_body",
         "_kept",
         "complete",
+        "early",
         "framing",
         "heard",
         "interim",
@@ -74,7 +82,7 @@ class _Reader(Response):
     def __init__(self, has_body: bool) -> None:  # noqa: FBT001 - by name, it would cost more than all else here
         self.status = self.framing = self.interim = 0
         self._kept = self.headers = []  # trailers are kept elsewhere
-        self.body = b""
+        self.body = self.early = b""  # the latter: pieces of a head that is not whole yet
         self.pieces: list[bytes] = []  # of the body as it came, not yet taken
         self._has_body = has_body
         self.complete = self.started = self.heard = False
@@ -113,11 +121,13 @@ class _Reader(Response):
             raise _broken("the server switched protocols, which was not asked for") from None
         except httptools.HttpParserError as error:
             if not self.complete:  # what follows a complete response is nobody's
-                raise self._malformed(error) from None
+                self._mend(data, error)
         if len(self._kept) > MAX_HEADERS:
             raise _broken(f"over {MAX_HEADERS} headers")
         if self.complete:
             return
+        if not self.started:
+            self.early += data
         self.framing = 0 if self.pieces else self.framing + len(data)
         if self.framing > MAX_FRAMING:
             raise _broken(f"over {MAX_FRAMING} bytes of {'framing' if self.started else 'headers'} without any body")
@@ -130,10 +140,18 @@ class _Reader(Response):
         self.pieces.clear()
         return pieces
 
-    @staticmethod
-    def _malformed(error: httptools.HttpParserError) -> ProbeError:
+    def _mend(self, data: bytes, error: httptools.HttpParserError) -> None:
+        """Read the head once more, by one that knows old forms; ProbeError(PROTOCOL) where nothing helps."""
         ours = error.__context__  # what a callback raised comes out of the parser wrapped
-        return ours if isinstance(ours, ProbeError) else _broken(f"malformed response: {_said(error)}")
+        if isinstance(ours, ProbeError):
+            raise ours from None
+        data, self.early = self.early + data, b""
+        if self.started or isinstance(self.parser, Mending) or b"\n" not in data:
+            raise _broken(f"malformed response: {_said(error)}") from None
+        self.parser = Mending(self)
+        self.headers.clear()
+        self.framing = self.interim = 0
+        self.feed(data)
 
     def ends_with_the_connection(self) -> bool:
         """True if the response says neither how long it is nor that it comes in chunks (RFC 9112, 6.3)."""
@@ -152,55 +170,63 @@ def _said(error: Exception) -> str:
 
 
 class _Body:
-    """Decodes the body and keeps at most `limit` bytes of it."""
+    """Decodes the body that answers `request` and keeps at most `limit` bytes of it."""
 
-    __slots__ = ("_decoder", "_ended", "_first", "_limit", "data")
+    __slots__ = ("_decoder", "_ended", "_first", "_is_gzip", "_limit", "_members", "_request", "data")
 
-    def __init__(self, limit: int) -> None:
-        self._limit = limit
+    def __init__(self, limit: int, request: bytes) -> None:
+        self._limit, self._request = limit, request
         self._decoder: zlib._Decompress | None = None
         self._first = True
-        self._ended = False
+        self._is_gzip = self._ended = False
+        self._members = 1
         self.data = bytearray()
 
     async def take(self, pieces: list[bytes], response: Response) -> None:
         """Add pieces off the wire; ProbeError(PROTOCOL) over the limit or when they do not decompress."""
         if self._first:
             self._first = False
-            self._choose(response.header(b"content-encoding"), pieces[0])
+            if b"content-encoding" in response.names:
+                self._choose(_codings(response.headers), pieces[0])
         if self._decoder is None:
             self.data += b"".join(pieces)
             self._check()
             return
         await self._inflate(self._decoder, b"".join(pieces))
 
-    def _choose(self, encoding: str | None, start: bytes) -> None:
-        match (encoding or "identity").strip().lower():
-            case "identity" | "":
+    def _choose(self, codings: list[str], start: bytes) -> None:
+        match codings:
+            case []:
                 return
-            case "gzip" | "x-gzip":
-                self._decoder = zlib.decompressobj(_GZIP_OR_ZLIB)
-            case "deflate":  # zlib's format by the RFC, the bare one by old habit; a zlib header is 0x?8
+            case ["gzip" | "x-gzip"]:
+                self._decoder, self._is_gzip = zlib.decompressobj(_GZIP_OR_ZLIB), start[:1] == _GZIP_BEGINS
+            case ["deflate"]:  # zlib's format by the RFC, the bare one by old habit; a zlib header is 0x?8
                 self._decoder = zlib.decompressobj(zlib.MAX_WBITS if start[0] & 0x0F == 8 else -zlib.MAX_WBITS)  # noqa: PLR2004 - the method "deflate"
-            case other:
-                raise _broken(f"content-encoding {other[:40]!r} was not asked for")
+            case _:
+                raise _cannot_decode(codings, self._request)
 
     async def _inflate(self, decoder: zlib._Decompress, data: bytes) -> None:
-        if self._ended:
-            raise _broken("the compressed body has bytes after its end")
         while data:
+            if self._ended:
+                decoder = self._decoder = self._next_member(data)
             try:
                 out = decoder.decompress(data, min(_SLICE, self._limit + 1 - len(self.data)))
             except zlib.error:
                 raise _broken("the body does not decompress") from None
             self.data += out
             self._check()
-            data = decoder.unconsumed_tail
+            self._ended = decoder.eof
+            data = decoder.unused_data if decoder.eof else decoder.unconsumed_tail
             if data:
                 await give_way()
-        self._ended = decoder.eof
-        if decoder.unused_data:
+
+    def _next_member(self, data: bytes) -> zlib._Decompress:
+        if not self._is_gzip or data[:1] != _GZIP_BEGINS:
             raise _broken("the compressed body has bytes after its end")
+        self._members += 1
+        if self._members > MAX_MEMBERS:
+            raise _broken(f"the compressed body has over {MAX_MEMBERS} parts")
+        return zlib.decompressobj(_GZIP)
 
     def _check(self) -> None:
         _bounded(self.data, self._limit)
@@ -213,6 +239,25 @@ class _Body:
             if not self._decoder.eof:
                 raise _broken("the compressed body breaks off")
         return bytes(self.data)
+
+
+def _codings(headers: Headers) -> list[str]:
+    """The codings of a body in the order in which they were applied; `identity` is none."""
+    values = b",".join(value for name, value in headers if name.lower() == b"content-encoding").decode("latin-1")
+    named = (item.strip().lower() for item in values.split(","))
+    return [name for name in named if name not in {"", "identity"}]
+
+
+def _cannot_decode(codings: list[str], request: bytes) -> ProbeError | OwnFault:
+    """Whose fault it is: the check's, where it asked for what cannot be decoded by a header of its own."""
+    said = ", ".join(codings)[:40]
+    can = f"{', '.join(CODINGS[:-1])} and {CODINGS[-1]} are, one at a time"
+    found = _ACCEPTED.search(request.partition(b"\r\n\r\n")[0])
+    accepted = {item.partition(";")[0].strip().lower() for item in found[1].decode().split(",")} if found else set()
+    if all(coding in accepted for coding in codings):
+        wish = f"the check asks for content-encoding {said!r}"
+        return OwnFault(InconclusiveReason.INTERNAL, f"{wish}, which is not supported: {can}")
+    return _broken(f"content-encoding {said!r} is not supported: {can}")
 
 
 def readable_size(size: int) -> str:
@@ -249,7 +294,7 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
                     reader.body = _bounded(b"".join(reader.pieces), max_body)
                     break
                 if body is None:
-                    body = _Body(max_body)
+                    body = _Body(max_body, request)
                 await body.take(reader.taken(), reader)
             if reader.complete:
                 break

@@ -8,6 +8,7 @@ the probe that runs beside. Behaviours have been collected from FAULTS 2.D and f
 from __future__ import annotations
 
 import asyncio
+import gzip
 import socket
 import struct
 import threading
@@ -110,6 +111,7 @@ def bomb(wbits: int, encoding: bytes, size: int = 512 << 20) -> Behaviour:
 CHUNKED = OK + b"Transfer-Encoding: chunked\r\n\r\n"
 GZIPPED = OK + b"Content-Encoding: gzip\r\n"
 _GZIP = zlib.compressobj(9, zlib.DEFLATED, zlib.MAX_WBITS | 16)
+EMPTY_GZIP = gzip.compress(b"") * 1000
 HELLO_GZIP = _GZIP.compress(b"hello") + _GZIP.flush()
 
 
@@ -118,6 +120,7 @@ def catalogue() -> dict[str, Behaviour]:
     return {
         "good": fixed(OK + b"Content-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello"),
         "garbage": fixed(b"\x16\x03\x01\x00\xff" + bytes(range(256))),
+        "frame": stalling(b"\x00\x00\x12\x04\x00\x00\x00\x00\x00"),
         "ssh": fixed(b"SSH-2.0-OpenSSH_9.2\r\n"),
         "silence": stalling(),
         "half_a_head": stalling(OK + b"Content-"),
@@ -162,7 +165,9 @@ def catalogue() -> dict[str, Behaviour]:
         "giant_chunk": fixed(CHUNKED + b"fffffffffffffffff\r\nhello"),
         "switches": fixed(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: h2c\r\nConnection: upgrade\r\n\r\nhello"),
         "bad_status": fixed(b"HTTP/1.1 2000 OK\r\nContent-Length: 0\r\n\r\n"),
-        "folded": fixed(OK + b"X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
+        "folded_for_ever": endless(OK + b"X-A: b", b"\r\n \r\n c"),
+        "empty_parts": endless(GZIPPED + b"\r\n", EMPTY_GZIP),
+        "folded": fixed(OK + b" X-A: b\r\n c\r\nContent-Length: 0\r\n\r\n"),
         "redirect_loop": fixed(b"HTTP/1.1 302 Found\r\nLocation: /redirect_loop\r\nContent-Length: 0\r\n\r\n"),
         "to_file": fixed(b"HTTP/1.1 302 Found\r\nLocation: file:///etc/passwd\r\nContent-Length: 0\r\n\r\n"),
         "to_javascript": fixed(b"HTTP/1.1 302 Found\r\nLocation: javascript:alert(1)\r\nContent-Length: 0\r\n\r\n"),

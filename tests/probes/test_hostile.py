@@ -31,6 +31,7 @@ PROTOCOL, TIMEOUT = FailReason.PROTOCOL, FailReason.TIMEOUT
 
 CASES = {
     "garbage": (PROTOCOL, "malformed response"),
+    "frame": (PROTOCOL, "malformed response"),  # with no end of a line to wait for
     "ssh": (PROTOCOL, "malformed response"),
     "silence": (TIMEOUT, "waiting for 127.0.0.1"),
     "half_a_head": (TIMEOUT, "waiting for 127.0.0.1"),
@@ -63,11 +64,13 @@ CASES = {
     "negative_length": (PROTOCOL, "malformed response"),
     "giant_length": (PROTOCOL, "malformed response"),
     "gzip_transfer": (PROTOCOL, "transfer-encoding 'gzip' was not asked for"),
-    "brotli": (PROTOCOL, "content-encoding 'br' was not asked for"),
+    "brotli": (PROTOCOL, "content-encoding 'br' is not supported"),
     "bad_chunk": (PROTOCOL, "malformed response"),
     "giant_chunk": (PROTOCOL, "malformed response"),
     "switches": (PROTOCOL, "switched protocols"),
     "bad_status": (PROTOCOL, "malformed response"),
+    "folded_for_ever": (PROTOCOL, "bytes of headers"),
+    "empty_parts": (PROTOCOL, "over 1024 parts"),
     "folded": (PROTOCOL, "malformed response"),
     "redirect_loop": (PROTOCOL, "more than 5 redirects"),
     "to_file": (PROTOCOL, "scheme 'file'"),

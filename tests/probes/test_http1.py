@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gzip
 import itertools
 import time
 import zlib
@@ -13,8 +14,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from probes import Context, FailReason, ProbeError, TlsPolicy
-from probes._http1 import Response, exchange, readable_size
+from probes import Context, FailReason, InconclusiveReason, OwnFault, ProbeError, TlsPolicy
+from probes._http1 import MAX_MEMBERS, Response, exchange, readable_size
 from probes._net import LiveNetwork
 
 
@@ -23,6 +24,7 @@ class Canned:
 
     peer = "127.0.0.1"
     tls_version = None
+    alpn = None
     queued_ns = 0
 
     def __init__(self, pieces: Sequence[bytes]) -> None:
@@ -42,9 +44,14 @@ class Canned:
         pass
 
 
-def read(*pieces: bytes, has_body: bool = True, max_body: int = 1000) -> Response:
+def read(*pieces: bytes, has_body: bool = True, max_body: int = 1000, request: bytes = b"") -> Response:
     ctx = Context(now_ns=time.monotonic_ns, deadline_ns=0, network=LiveNetwork(), secret=str)
-    return asyncio.run(exchange(Canned(pieces), ctx, b"", has_body=has_body, max_body=max_body))
+    return asyncio.run(exchange(Canned(pieces), ctx, request, has_body=has_body, max_body=max_body))
+
+
+def zipped(*members: bytes, coding: bytes = b"gzip") -> bytes:
+    body = b"".join(map(gzip.compress, members))
+    return b"HTTP/1.1 200 OK\r\nContent-Encoding: %s\r\nContent-Length: %d\r\n\r\n" % (coding, len(body)) + body
 
 
 PACKED = zlib.compress(b"hello " * 20)
@@ -55,6 +62,10 @@ WHOLE: dict[str, bytes] = {
     "packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\nContent-Length: %d\r\n\r\n" % len(PACKED) + PACKED,
     "interim": b"HTTP/1.1 103 Early\r\nLink: x\r\n\r\nHTTP/1.1 100 Continue\r\n\r\nHTTP/1.1 201 C\r\n"
     b"Content-Length: 1\r\n\r\nh",
+    "old line ends": b"HTTP/1.1 200 OK\nA: b\r\nContent-Length: 5\n\nhello",
+    "folded": b"HTTP/1.1 103 E\r\nA: b\r\n c\r\n\r\nHTTP/1.1 200 OK\r\nA: b \r\n \t\r\n\tc\r\n"
+    b"Content-Length:\n 5\r\n\r\nhello",
+    "in parts": zipped(b"hel", b"", b"lo"),
     "nothing": b"HTTP/1.1 204 No Content\r\nContent-Length: 5\r\n\r\n",
 }
 
@@ -126,6 +137,57 @@ def test_head_ends_with_its_headers() -> None:
 
 def test_what_follows_a_complete_response_is_nobodys() -> None:
     assert read(WHOLE["length"] + b"garbage \xff").body == b"hello"
+
+
+def test_what_old_servers_write_is_read_as_it_is_meant() -> None:
+    """RFC 9112: a client replaces a fold by spaces (5.2), and may take LF alone for the end of a line (2.2)."""
+    assert read(WHOLE["old line ends"]).headers == [(b"A", b"b"), (b"Content-Length", b"5")]
+    assert read(WHOLE["folded"]).headers == [(b"A", b"b   c"), (b"Content-Length", b"5")]
+    assert read(WHOLE["folded"]).body == b"hello"
+
+
+@pytest.mark.parametrize(
+    ("head", "words"),
+    [
+        (b" A: b\r\n", "space after start line"),  # the status line goes on in no other
+        (b"A: b\n c\x01\r\n", "header value char"),
+        (b"A: b\n c\rd\r\n", "expected LF"),
+        (b"A: b\r\n c\r\nContent-Length: 1\r\n", "Content-Length"),
+        (b"A : b\n", "header token"),
+    ],
+)
+def test_what_is_mended_is_no_looser_than_any_other(head: bytes, words: str) -> None:
+    with pytest.raises(ProbeError, match=words):
+        read(b"HTTP/1.1 200 OK\r\n" + head + b"Content-Length: 5\r\n\r\nhello")
+
+
+@pytest.mark.parametrize(
+    "codings", [b"gzip", b"x-gzip", b"identity, gzip", b"GZIP ,", b"identity\r\nContent-Encoding: gzip"]
+)
+def test_the_members_of_a_gzip_stream_are_one_text(codings: bytes) -> None:
+    """RFC 1952, 2.2; and `identity` in a list of codings is none."""
+    assert read(zipped(b"hel", b"lo", coding=codings)).body == b"hello"
+
+
+def test_the_parts_of_a_gzip_stream_are_bounded() -> None:
+    assert read(zipped(*[b""] * (MAX_MEMBERS - 1), b"hello")).body == b"hello"
+    with pytest.raises(ProbeError, match="over 1024 parts"):
+        read(zipped(*[b""] * (MAX_MEMBERS + 1)))
+    with pytest.raises(ProbeError, match="body over 1000 bytes"):
+        read(zipped(b"x" * 600, b"x" * 600))
+    with pytest.raises(ProbeError, match="bytes after its end"):
+        read(b"HTTP/1.1 200 OK\r\nContent-Encoding: deflate\r\n\r\n" + PACKED + PACKED)
+
+
+@pytest.mark.parametrize("codings", ["br", "gzip, gzip"])
+def test_a_coding_that_cannot_be_decoded_is_the_fault_of_whoever_asked_for_it(codings: str) -> None:
+    answer = zipped(b"hello", coding=codings.encode())
+    can = "gzip, deflate and identity are, one at a time"
+    with pytest.raises(ProbeError, match=f"^content-encoding '{codings}' is not supported: {can}$"):
+        read(answer, request=b"GET / HTTP/1.1\r\nAccept-Encoding: deflate\r\n\r\naccept-encoding: br, gzip")
+    with pytest.raises(OwnFault, match=f"^the check asks for content-encoding '{codings}', .*{can}$") as raised:
+        read(answer, request=b"GET / HTTP/1.1\r\naccept-encoding: gzip;q=0.5, BR\r\n\r\n")
+    assert raised.value.reason is InconclusiveReason.INTERNAL
 
 
 def test_sizes_read_as_they_are_written() -> None:
