@@ -16,12 +16,12 @@ _NOT_KNOWN = -1
 
 
 def archive(spec: Spec, result: Result, *, started_us: int, version: str) -> dict[str, Any]:
-    """The archive of a run that started at `started_us`; steps that speak no HTTP are left out."""
+    """The archive of a run that started at `started_us`; steps that speak no HTTP or never went out are left out."""
     settings = {step.name: step.spec for step in (*spec.steps, *spec.finally_) if step.kind == "http"}
     entries: list[dict[str, Any]] = []
     at_us = started_us
     for step in result.steps:
-        if step.name in settings:
+        if step.name in settings and step.phases_ns:
             entries.append(_entry(step, settings[step.name], at_us))
         at_us += step.duration_ns // 1000
     creator = {"name": "jaga", "version": version}
