@@ -183,6 +183,10 @@ class Stream(Protocol):
     def tls_version(self) -> str | None:
         """`TLSv1.3` and so on; None on a plain connection."""
 
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that TLS agreed on; None without one."""
+
 
 class Echoes(Protocol):
     """ICMP echoes to one peer, each bounded by the deadline; the replies are told apart from everybody else's."""

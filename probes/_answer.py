@@ -297,19 +297,19 @@ def check_path(path: str) -> str:
 
 
 @functools.lru_cache(maxsize=1024)
-def compile_pattern(pattern: str) -> Any:  # noqa: ANN401 - the library's pattern
-    """A compiled pattern; ValueError saying where it is wrong."""
+def compile_pattern(pattern: str, *, by_line: bool = False) -> Any:  # noqa: ANN401 - the library's pattern
+    """A compiled pattern; ValueError saying where it is wrong. `by_line` lets `^` and `$` match at any line's ends."""
     import regex  # noqa: PLC0415 - 2.9 MiB, loaded only where a check has a pattern
 
     try:
-        return regex.compile(pattern)
+        return regex.compile(pattern, regex.MULTILINE if by_line else 0)
     except regex.error as error:
         raise ValueError(f"{pattern!r} is no regular expression: {error}") from None
 
 
-async def search(pattern: str, text: str) -> Any:  # noqa: ANN401 - the library's match or None
+async def search(pattern: str, text: str, *, by_line: bool = False) -> Any:  # noqa: ANN401 - the library's match or None
     """The first match of `pattern` in `text`; OwnFault if that takes longer than half a second: it proves nothing."""
-    compiled = compile_pattern(pattern)
+    compiled = compile_pattern(pattern, by_line=True) if by_line else compile_pattern(pattern)
     if len(text) <= _INLINE:
         try:
             return compiled.search(text, timeout=_INLINE_S)

@@ -7,7 +7,7 @@ They are validated by pydantic where the configuration is read; a message here i
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any
 from urllib.parse import SplitResult, urlsplit
@@ -134,6 +134,19 @@ def as_it_is(text: str) -> str:
 def is_host(host: str) -> bool:
     """True for the characters of a name or an address (IPv6 without brackets)."""
     return _HOST.fullmatch(f"[{host}]" if ":" in host else host) is not None
+
+
+def host_key(host: str) -> str:
+    """A host as it is compared with others: in lower case, an international name in ASCII (its A-labels)."""
+    try:
+        return (host if host.isascii() else host.encode("idna").decode()).lower()
+    except UnicodeError:
+        return host.lower()
+
+
+def addresses_by_host(resolve: Mapping[str, str]) -> dict[str, str]:
+    """`resolve` as a Route wants it."""
+    return {host_key(host): address for host, address in resolve.items()}
 
 
 def refuse_metadata(host: str) -> None:

@@ -28,6 +28,7 @@ from probes import (
     _tls,
     egress,
 )
+from probes._fields import host_key
 from probes._icmp import Echoes, IcmpSocket
 from probes._poller import Poller, Waiter
 from probes._stream import Connection
@@ -82,16 +83,18 @@ class LiveNetwork:
     ) -> list[tuple[int, tuple[Any, ...]]]:
         """(family, socket address) in the system's order; ProbeError(DNS), OwnFault(OWN_RESOLVER). Literals at once."""
         if route.addresses:
-            host = route.addresses.get(host.lower(), host)
+            host = route.addresses.get(host_key(host), host)
         literal = _literal(host, port, route.family)
         if literal is not None:
             return [literal]
         start_ns = ctx.now_ns()
         try:
-            if route.resolver is not None:
+            if route.resolver is not None and "%" not in host:
                 return await _lookup.addresses(self, host, port, ctx, route)
             found = await self._lookup(host, port, ctx, _FAMILIES[route.family])
         except socket.gaierror as error:
+            if "%" in host and not route.public_only:
+                raise OwnFault(InconclusiveReason.OWN_NETWORK, f"{host}: this machine has no such zone") from None
             if error.errno in _NO_SUCH_NAME:
                 raise ProbeError(FailReason.DNS, f"the name {host} does not exist{_of_family(route)}") from None
             raise OwnFault(InconclusiveReason.OWN_RESOLVER, f"resolving {host}: {error.strerror}") from None

@@ -15,7 +15,7 @@ import types
 from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
-from probes import Context, FailReason, OwnFault, Phase, ProbeError, TlsPolicy, _tls
+from probes import Context, FailReason, InconclusiveReason, OwnFault, Phase, ProbeError, TlsPolicy, _tls
 from probes._poller import WHOM, Poller, Waiter, cause, is_refused_here, own_fault, time_is_up
 from probes._stamp import STAMP_BYTES, ask_for_stamps, queued_ns
 
@@ -136,7 +136,7 @@ class Connection(Waiter):
         try:
             sock = self._sock = socket.SocketType(family, kind | _FLAGS, 0)
             if source is not None:
-                sock.bind((source, 0))
+                self._leave_from(source)
             code = sock.connect_ex(address)
             if code and code != errno.EINPROGRESS:
                 raise OSError(code, "")  # noqa: TRY301 - mapped like all others
@@ -146,8 +146,18 @@ class Connection(Waiter):
         except OSError as error:
             doing = f"connecting to {self.target}"
             raise own_fault(error, doing) or ProbeError(FailReason.CONNECT, f"{doing}: {cause(error)}") from None
-        self._address = family, address
+        self._address = family, address, source
         self.peer = self.ctx.notes.peer = address[0]
+
+    def _leave_from(self, source: str) -> None:
+        """Bind; whatever is wrong with that, no packet has left yet: it is nobody's fault but ours."""
+        try:
+            self._sock.bind((source, 0))
+        except OSError as error:
+            doing = f"connecting to {self.target} from {source}"
+            other_family = isinstance(error, socket.gaierror)
+            why = "it is no address of the family that is connected to" if other_family else cause(error)
+            raise own_fault(error, doing) or OwnFault(InconclusiveReason.INTERNAL, f"{doing}: {why}") from None
 
     def _handshake_ns(self) -> int:
         """How long the TCP handshake took by the kernel's own stamps, which do not wait for our loop; 0 where it does
@@ -321,11 +331,11 @@ class Connection(Waiter):
 
     async def _read_refused_chain(self, server_name: str, policy: TlsPolicy) -> None:
         """A second connection without verification, only to note when the refused chain expires: there is no other."""
-        family, address = self._address
+        family, address, source = self._address
         at_ns = min(self.ctx.deadline_ns, self.ctx.now_ns() + CHAIN_READ_NS)
         again = Connection(self._contexts, self.poller, self.ctx.aside(at_ns), at_ns, self._host, self._port)
         try:
-            await again.open(family, address, None)
+            await again.open(family, address, source)
             await again._handshake(await self._contexts(_tls.unverified(policy)), server_name)
             self.ctx.notes.cert_not_after_s = _tls.expiry_s(_tls.presented(again._tls))
         except (ProbeError, OwnFault, OSError):
@@ -337,6 +347,11 @@ class Connection(Waiter):
     def tls_version(self) -> str | None:
         """`TLSv1.3` and so on; None on a plain connection."""
         return None if self._tls is None else self._tls.version()
+
+    @property
+    def alpn(self) -> str | None:
+        """The application protocol that was agreed on; None without one."""
+        return None if self._tls is None else self._tls.selected_alpn_protocol()
 
     def close(self) -> None:
         """Let go of socket and timer; never raises, twice does nothing more."""

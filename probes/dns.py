@@ -26,6 +26,7 @@ from probes._fields import (
     IpAddress,
     Line,
     Resolver,
+    addresses_by_host,
     name_server,
     split_host_port,
 )
@@ -70,7 +71,7 @@ class Spec:
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the server."""
-        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        addresses = addresses_by_host(self.resolve)
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property

@@ -35,6 +35,7 @@ from probes._fields import (
     Text,
     Tls,
     Values,
+    addresses_by_host,
     is_host,
     limited,
 )
@@ -51,6 +52,7 @@ _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 # All that goes along to another origin: any other header may be a credential by some name.
 _HARMLESS = frozenset({"accept", "accept-encoding", "accept-language", "content-type", "user-agent"})
 _CONTENT = frozenset({"content-type", "content-encoding", "content-language"})
+_ZONE = re.compile(r"%[^\]]*")  # of an address: it means something on this machine only
 _DEFAULT_PORTS = {"http": 80, "https": 443}
 _SCHEME = re.compile(r"[A-Za-z][A-Za-z0-9+.-]*:")
 _ALPN = ("http/1.1",)
@@ -176,7 +178,7 @@ def _fixed(spec: Spec) -> _Request | None:
 
 
 def _route(spec: Spec) -> Route:
-    addresses = {host.lower(): address for host, address in spec.resolve.items()}
+    addresses = addresses_by_host(spec.resolve)
     return Route(family=spec.family, source=spec.source, addresses=addresses, resolver=spec.resolver)
 
 
@@ -189,7 +191,7 @@ def _label(spec: Spec) -> str:
     url = urlsplit(spec.url)
     if spec.host_is_chosen or not url.hostname:
         return "variable"
-    return f"{url.hostname}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
+    return f"{_bracketed(_without_escape(url.hostname))}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
 
 
 _MAKE: dict[str, Callable[[Spec], Any]] = {
@@ -308,17 +310,27 @@ def _split(text: str, reason: FailReason, what: str) -> SplitResult:
     try:
         url = urlsplit(text)
         scheme, host, port = url.scheme.lower(), url.hostname or "", url.port
-        host = host if host.isascii() else host.encode("idna").decode()
+        host = _without_escape(host) if host.isascii() else host.encode("idna").decode()
     except (ValueError, UnicodeError):
         raise ProbeError(reason, f"{what} is no URL: {shown(text)!r}") from None
     if scheme not in _DEFAULT_PORTS:
         raise ProbeError(reason, f"{what} leads to the scheme {scheme[:20]!r}: only http and https are followed")
     if not is_host(host) or port == 0:
         raise ProbeError(reason, f"{what} names no host: {shown(text)!r}")
-    bracketed = f"[{host}]" if ":" in host else host
+    bracketed = _bracketed(host)
     netloc = bracketed if port is None or port == _DEFAULT_PORTS[scheme] else f"{bracketed}:{port}"
     path = quote(url.path or "/", safe="/%:@!$&'()*+,;=~")
     return SplitResult(scheme, netloc, path, quote(url.query, safe="/?%:@!$&'()*+,;=~"), "")
+
+
+def _without_escape(host: str) -> str:
+    """A host whose zone is taken out of its URL: `fe80::1%25eth0` (RFC 6874) names the zone `eth0`."""
+    address, _, zone = host.partition("%25")
+    return f"{address}%{zone}" if zone and ":" in address else host
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host
 
 
 def shown(text: str) -> str:
@@ -396,7 +408,7 @@ def _on_the_wire(request: _Request, jar: str) -> bytes:
     url = request.url
     headers = list(request.headers)
     if not any(name.lower() == "host" for name, _ in headers):
-        headers.insert(0, ("Host", url.netloc))
+        headers.insert(0, ("Host", _ZONE.sub("", url.netloc)))
     cookie = "; ".join(piece for piece in (request.cookie, jar) if piece)
     if cookie:
         headers.append(("Cookie", cookie))

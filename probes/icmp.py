@@ -14,7 +14,18 @@ from typing import Annotated
 from pydantic import AfterValidator, StrictInt
 
 from probes import Context, FailReason, Phase, ProbeError, Result, Route, template
-from probes._fields import FORBID, FamilyName, Fixed, IpAddress, Line, Resolver, is_host, limited, refuse_metadata
+from probes._fields import (
+    FORBID,
+    FamilyName,
+    Fixed,
+    IpAddress,
+    Line,
+    Resolver,
+    addresses_by_host,
+    is_host,
+    limited,
+    refuse_metadata,
+)
 from probes._icmp import TOKEN_BYTES
 
 EXPECTS = frozenset({"json", "time"})
@@ -24,10 +35,15 @@ MAX_COUNT = 20
 MAX_SIZE = 1_400
 
 
+def _may_be_host(text: str) -> bool:
+    """Whether it can be resolved: an international name is judged by whoever resolves it."""
+    return is_host(text) or not text.isascii()
+
+
 def host(text: str) -> str:
     """A name or an address, with or without marks."""
     shown = text if template.is_fixed(text) else "x"
-    if not is_host(shown) and shown.isascii():
+    if not _may_be_host(shown):
         raise ValueError(f"{text!r} is no host: a name or an address, without port")
     refuse_metadata(shown)
     return text
@@ -66,13 +82,13 @@ class Spec:
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the host."""
-        addresses = {name.lower(): address for name, address in self.resolve.items()}
+        addresses = addresses_by_host(self.resolve)
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
     def fixed_host(self) -> str | None:
         """The host, if nothing in it has to be replaced at run time."""
-        return self.ping if template.is_fixed(self.ping) and is_host(self.ping) else None
+        return self.ping if template.is_fixed(self.ping) and _may_be_host(self.ping) else None
 
     @functools.cached_property
     def label(self) -> str:
@@ -88,7 +104,7 @@ def target(spec: Spec) -> str:
 async def probe(spec: Spec, ctx: Context) -> Result:
     """Send the echoes, wait for as many answers as are wanted. ProbeError(TIMEOUT) or OwnFault."""
     name = spec.fixed_host or template.Expander(ctx.secret, ctx.variables).text(spec.ping)
-    if spec.fixed_host is None and not is_host(name):
+    if spec.fixed_host is None and not _may_be_host(name):
         raise ProbeError(FailReason.SCRIPT, f"{name!r} is no host")
     route = spec.route
     if ctx.saw_public and template.variables(spec.ping):

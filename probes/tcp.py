@@ -5,6 +5,7 @@ Facts for `expect` and `extract`: `body` (all that was received, bytes), `size` 
 
 from __future__ import annotations
 
+import codecs
 import functools
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Any
@@ -13,13 +14,26 @@ from pydantic import AfterValidator, BeforeValidator, WithJsonSchema
 
 from probes import Context, FailReason, Phase, ProbeError, Result, Route, Stream, template
 from probes._answer import search
-from probes._fields import FORBID, FamilyName, Fixed, Flag, HostPort, IpAddress, Resolver, Text, Tls, split_host_port
+from probes._fields import (
+    FORBID,
+    FamilyName,
+    Fixed,
+    Flag,
+    HostPort,
+    IpAddress,
+    Resolver,
+    Text,
+    Tls,
+    addresses_by_host,
+    split_host_port,
+)
 from probes.expect import pattern
 
 EXPECTS = frozenset({"body", "certificate", "size", "time"})
 MAX_RECEIVED = 65_536
 MAX_EXCHANGES = 50
 _SHOWN = 120
+_UTF8 = codecs.getincrementaldecoder("utf-8")
 
 
 def tls_or_flag(value: Any) -> Any:  # noqa: ANN401 - anything from YAML
@@ -54,7 +68,8 @@ class Spec:
     """The settings of `tcp`: `connect: host:port`, TLS from the start or not, the dialogue after that.
 
     `send` is sent as written (a line ends with CR and LF); `expect` is a regular expression, searched in what came
-    since the last match. `resolve` maps a host to the address to use instead of asking for it.
+    since the last match; `^` and `$` are the ends of any line. `resolve` maps a host to the
+    address to use instead of asking for it.
     """
 
     __pydantic_config__ = FORBID
@@ -82,7 +97,7 @@ class Spec:
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the host."""
-        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        addresses = addresses_by_host(self.resolve)
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
@@ -151,15 +166,17 @@ class _Heard:
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._pending = ""
+        self._decoder = _UTF8("replace")  # a character may come in two pieces
         self.everything = bytearray()
 
     def forget(self) -> None:
         self._pending = ""
+        self._decoder.reset()
 
     async def until(self, wanted: str) -> None:
         """Wait until the pattern is found in what came since the last match."""
         while True:
-            found = await search(wanted, self._pending) if self._pending else None
+            found = await search(wanted, self._pending, by_line=True) if self._pending else None
             if found is not None:
                 self._pending = self._pending[found.end() :]
                 return
@@ -171,7 +188,7 @@ class _Heard:
             self.everything += data
             if len(self.everything) > MAX_RECEIVED:
                 raise ProbeError(FailReason.PROTOCOL, f"over {MAX_RECEIVED} bytes without {wanted!r}")
-            self._pending += data.decode("utf-8", "replace")
+            self._pending += self._decoder.decode(data)
 
     def _said(self) -> str:
         return repr(self._pending[-_SHOWN:]) if self._pending else "saying nothing"

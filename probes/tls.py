@@ -1,7 +1,8 @@
 """The probe kind `tls`: connect, shake hands, and say what was agreed and when the presented chain expires.
 
-Facts for `expect` and `extract`: `version` (`TLSv1.3`, …), `cert_not_after_s` (Unix second), `body` (the same two as
-JSON, for JSONPath), `size`, `duration_ns`. A chain that is refused fails with its cause, its expiry still noted.
+Facts for `expect` and `extract`: `version` (`TLSv1.3`, …), `alpn` (the protocol agreed on, or None), `cert_not_after_s`
+(Unix second), `body` (these three as JSON, for JSONPath), `size`. A chain that is refused fails with its
+cause, its expiry still noted.
 """
 
 from __future__ import annotations
@@ -14,7 +15,17 @@ from typing import Annotated, Literal
 from pydantic import AfterValidator
 
 from probes import Context, FailReason, ProbeError, Result, Route, TlsPolicy, template
-from probes._fields import FORBID, FamilyName, Fixed, HostPort, IpAddress, Resolver, Tls, split_host_port
+from probes._fields import (
+    FORBID,
+    FamilyName,
+    Fixed,
+    HostPort,
+    IpAddress,
+    Resolver,
+    Tls,
+    addresses_by_host,
+    split_host_port,
+)
 
 EXPECTS = frozenset({"certificate", "json", "time"})
 _VERSIONS = ("TLSv1.2", "TLSv1.3")
@@ -48,7 +59,7 @@ class Spec:
     @functools.cached_property
     def route(self) -> Route:
         """How to get to the host."""
-        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        addresses = addresses_by_host(self.resolve)
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @functools.cached_property
@@ -79,11 +90,11 @@ async def probe(spec: Spec, ctx: Context) -> Result:
     stream = await ctx.network.connect(host, port, ctx, route)
     try:
         await stream.start_tls(spec.tls.server_name or host, spec.trust)
-        version = stream.tls_version or ""
+        version, agreed = stream.tls_version or "", stream.alpn
     finally:
         stream.close()
     if version not in _VERSIONS[_VERSIONS.index(spec.min_version) :]:
         raise ProbeError(FailReason.TLS, f"expected at least {spec.min_version}, agreed on {version}")
-    shown = {"version": version, "cert_not_after_s": ctx.notes.cert_not_after_s}
+    shown = {"version": version, "alpn": agreed, "cert_not_after_s": ctx.notes.cert_not_after_s}
     body = json.dumps(shown).encode()
     return Result.passed({**shown, "body": body, "size": len(body)})

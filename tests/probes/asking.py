@@ -84,9 +84,10 @@ async def probe(network: Network, kind: str, settings: Mapping[str, Any]) -> Res
 async def listening(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None] | None],
     context: ssl.SSLContext | None = None,
+    host: str = "127.0.0.1",
 ) -> AsyncIterator[int]:
     """The port of a server that lasts until its last connection has ended: a probe is done before its peer notices."""
-    server = await asyncio.start_server(answer, "127.0.0.1", 0, ssl=context)
+    server = await asyncio.start_server(answer, host, 0, ssl=context)
     try:
         yield server.sockets[0].getsockname()[1]
     finally:

@@ -27,9 +27,10 @@ def may_ping() -> bool:
     return False
 
 
-@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1", "b\u00fccher.test"])
 async def test_the_kernel_answers(host: str, network: LiveNetwork) -> None:
-    step = {"name": "ping", "icmp": {"ping": host, "count": 3, "size": 64}, "expect": {"json": {"$.received": 3}}}
+    settings = {"ping": host, "count": 3, "size": 64, "resolve": {"b\u00fccher.test": "127.0.0.1"}}
+    step = {"name": "ping", "icmp": settings, "expect": {"json": {"$.received": 3}}}
     result = await ask(network, {"steps": [step]})
     if not may_ping():
         assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.INTERNAL)

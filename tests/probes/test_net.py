@@ -11,7 +11,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
 
@@ -219,6 +219,67 @@ async def test_the_source_address_is_used(network: LiveNetwork) -> None:
         assert await stream.receive(10) == b""
         stream.close()
     assert peers == ["127.0.0.9"]
+
+
+@pytest.mark.parametrize("source", ["::1", "192.0.2.1"])
+async def test_a_source_that_cannot_be_left_from_is_our_own_fault(source: str) -> None:
+    """`check` refuses what it can see; a name that has only addresses of the other family is seen at run time."""
+    network = LiveNetwork(getaddrinfo=answering("127.0.0.1"))
+    with nobody_listens() as port:
+        result = await ask(network, {"tcp": {"connect": f"a.test:{port}", "source": source}})
+    assert (result.outcome, result.reason) == (Outcome.INCONCLUSIVE, InconclusiveReason.INTERNAL), result.message
+    assert f"from {source}: " in (result.message or "")
+    assert network.open_connections == 0
+    network.close()
+
+
+def an_answer(asked: list[bytes]) -> Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]]:
+    """A server that answers nothing much, and notes what it was asked."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            asked.append(await reader.readuntil(b"\r\n\r\n"))
+            writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n")
+        except asyncio.IncompleteReadError:
+            pass  # somebody who only connects
+        finally:
+            writer.close()
+
+    return answer
+
+
+@pytest.mark.parametrize("given", ["b\u00fccher.test", "B\u00dcCHER.test", "xn--bcher-kva.test", "XN--bcher-kva.TEST"])
+async def test_resolve_knows_an_international_name_in_either_form(given: str, network: LiveNetwork) -> None:
+    by = {"resolve": {given: "127.0.0.1"}}
+    async with listening(an_answer([])) as port:
+        for name in ("b\u00fccher.test", "xn--bcher-kva.test"):
+            for check in ({"tcp": {"connect": f"{name}:{port}"}}, {"http": {"get": f"http://{name}:{port}/"}}):
+                ((kind, settings),) = check.items()
+                result = await ask(network, {kind: settings | by})
+                assert result.outcome is Outcome.PASS, result.message
+
+
+async def test_an_address_with_a_zone_is_reached_and_its_zone_told_to_nobody(network: LiveNetwork) -> None:
+    """RFC 6874: in a URL the mark of a zone is escaped. Zone 1 is the loopback's."""
+    asked: list[bytes] = []
+    async with listening(an_answer(asked), host="::1") as port:
+        for written in ("[::1%251]", "[::1%1]"):
+            check = {"http": {"get": f"http://{written}:{port}/", "resolver": "192.0.2.53"}}
+            result = await ask(network, check)
+            assert result.outcome is Outcome.PASS, result.message
+            assert result.steps[0].target == f"[::1%1]:{port}"
+    assert [f"Host: [::1]:{port}\r\n".encode() in head for head in asked] == [True, True]
+
+
+async def test_a_zone_that_this_machine_does_not_have_is_its_own_fault_unless_the_target_chose_it(
+    network: LiveNetwork,
+) -> None:
+    with pytest.raises(OwnFault) as ours:
+        await network.resolve("fe80::1%nowhere", 80, context(network), Route())
+    assert ours.value.reason is InconclusiveReason.OWN_NETWORK
+    with pytest.raises(ProbeError) as theirs:
+        await network.resolve("fe80::1%nowhere", 80, context(network), Route(public_only=True))
+    assert theirs.value.reason is FailReason.DNS
 
 
 @pytest.mark.parametrize("public_only", [True, False])

@@ -153,6 +153,22 @@ def test_a_mistake_is_named_with_its_place(data: object, path: tuple[str | int, 
     assert len(found) == 1, found
 
 
+@pytest.mark.parametrize(
+    ("url", "label"),
+    [
+        ("http://a.test/", "a.test:80"),
+        ("https://A.test/", "a.test:443"),
+        ("http://[2001:db8::1]:81/", "[2001:db8::1]:81"),
+        ("http://[fe80::1%25eth0]/", "[fe80::1%eth0]:80"),
+        ("http://{{ host }}/", "variable"),
+    ],
+)
+def test_a_target_is_labelled_by_host_and_port(url: str, label: str) -> None:
+    first = {"http": {"get": "http://a.test/"}, "extract": {"host": "$.host"}}
+    step = parse({"steps": [first, {"name": "it", **http(get=url)}]}).steps[1]
+    assert load("http").target(step.spec) == label
+
+
 def test_all_mistakes_at_once() -> None:
     data = {
         "steps": [

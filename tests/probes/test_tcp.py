@@ -157,3 +157,42 @@ async def test_the_tls_kind_asks_for_a_least_version(least: str, network: LiveNe
     else:
         assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.TLS)
         assert result.message == "expected at least TLSv1.3, agreed on TLSv1.2"
+
+
+async def test_the_character_that_two_segments_share_is_one(network: LiveNetwork) -> None:
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 Gr\xc3")
+        await reader.readline()  # what was said so far has been read
+        writer.write(b"\xbc\xc3\x9fe\r\n")
+        writer.close()
+
+    async with listening(serve) as port:
+        turns = [{"expect": "^220"}, {"send": "go\r\n"}, {"expect": "Gr\u00fc\u00dfe"}]
+        result = await ask(network, {"tcp": {"connect": f"127.0.0.1:{port}", "dialogue": turns}})
+    assert result.outcome is Outcome.PASS, result.message
+
+
+async def test_half_a_character_before_the_encryption_is_none_after_it(network: LiveNetwork, tmp_path: Path) -> None:
+    ca = trustme.CA()
+    check = dialogue(1, ca, tmp_path)
+    async with mail(ca.issue_cert("mail.test"), early=b"\xc3") as port:
+        check["tcp"]["connect"] = f"mail.test:{port}"
+        check["tcp"]["dialogue"][-3:] = [{"expect": r"\A250-mail"}]
+        result = await ask(network, check)
+    assert result.outcome is Outcome.PASS, result.message
+
+
+async def test_a_pattern_may_begin_and_end_at_any_line(network: LiveNetwork) -> None:
+    r"""As in blackbox_exporter; `\A` is the beginning of what is left, here the rest of the line that matched."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writer.write(b"220 mx ESMTP\r\n")
+        await reader.readline()
+        writer.write(b"250-first\r\n250 ok\r\nmore\r\n")
+        writer.close()
+
+    async with listening(serve) as port:
+        for last, outcome in (("^250 ok\r?$", Outcome.PASS), (r"\Amx.*\s+250", Outcome.PASS), (r"\A250", Outcome.FAIL)):
+            turns = [{"expect": "^220 "}, {"send": "NOOP\r\n"}, {"expect": last}]
+            result = await ask(network, {"tcp": {"connect": f"127.0.0.1:{port}", "dialogue": turns}})
+            assert result.outcome is outcome, result.message

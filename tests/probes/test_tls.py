@@ -222,3 +222,41 @@ async def test_https_never_leads_to_http(authority: tuple[trustme.CA, str], netw
         result = await ask(network, https(port, ca_file=ca_file))
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.PROTOCOL)
     assert "from https to http" in (result.message or "")
+
+
+@pytest.mark.parametrize("known", [True, False])
+async def test_the_protocol_that_was_agreed_can_be_expected(
+    known: bool, authority: tuple[trustme.CA, str], network: LiveNetwork
+) -> None:
+    ca, ca_file = authority
+    context = server_context(ca.issue_cert("127.0.0.1"))
+    if known:
+        context.set_alpn_protocols(["h2"])
+    async with listening(lambda _reader, writer: writer.close(), context) as port:
+        tls = {"connect": f"127.0.0.1:{port}", "alpn": ["h2", "http/1.1"], "tls": {"ca_file": ca_file}}
+        result = await ask(network, {"tls": tls, "expect": {"json": {"$.alpn": "h2"}}})
+    assert result.message == (None if known else 'json $.alpn: expected "h2", got null')
+
+
+async def test_the_expiry_of_a_refused_chain_is_read_from_the_same_source(
+    authority: tuple[trustme.CA, str], network: LiveNetwork
+) -> None:
+    """A server that lets in one address only would refuse the second connection from another."""
+    peers: list[str] = []
+    context = server_context(trustme.CA().issue_cert("a.test", not_after=FAR))
+
+    async def note(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        peers.append(writer.get_extra_info("peername")[0])
+        try:
+            await writer.start_tls(context)
+        except (ConnectionError, ssl.SSLError):
+            pass  # the certificate is refused
+        finally:
+            writer.close()
+
+    async with listening(note) as port:
+        check = https(port, ca_file=authority[1])
+        check["http"]["source"] = "127.0.0.9"
+        result = await ask(network, check)
+    assert result.steps[0].cert_not_after_s == int(FAR.timestamp()), result.message
+    assert peers == ["127.0.0.9", "127.0.0.9"]
