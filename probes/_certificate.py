@@ -6,6 +6,8 @@ import functools
 import warnings
 from dataclasses import dataclass
 
+from probes._fields import host_key
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Leaf:
@@ -14,6 +16,15 @@ class Leaf:
     subject: str
     issuer: str
     names: tuple[str, ...]
+
+    def is_for(self, name: str) -> bool:
+        """Whether a client that asks for `name` takes it: by the name itself, or by a wildcard that stands for its
+        whole first label (RFC 9525, 6.3).
+        """
+        wanted = host_key(name)
+        first, _, rest = wanted.partition(".")
+        by_wildcard = first and not rest[-1:].isdigit() and f"*.{rest}" in self.names  # no address has a wildcard
+        return wanted in self.names or bool(by_wildcard)
 
 
 @functools.lru_cache(maxsize=256)

@@ -123,7 +123,8 @@ class Judge:
                 self._fail(f"{language}.{text}", f"{language} {text}: {problem}")
 
     async def _records(self, wanted: Records) -> None:
-        came = [record.lower() for record in self._answer.facts.get("records", ())]
+        came: Sequence[str] = self._answer.facts.get("records", ())
+        lowered = [record.lower() for record in came]
 
         def shown() -> str:
             return self._shown(", ".join(came) or "none")
@@ -131,11 +132,11 @@ class Judge:
         def texts(values: Sequence[str]) -> list[str]:
             return [self._expander.text(value).lower() for value in values]
 
-        if wanted.equals is not None and sorted(texts(wanted.equals)) != sorted(came):
+        if wanted.equals is not None and sorted(texts(wanted.equals)) != sorted(lowered):
             self._fail("records.equals", f"records: expected {self._shown(', '.join(wanted.equals))}, got {shown()}")
-        if missing := [text for text in texts(wanted.contains) if text not in came]:
+        if missing := [text for text in texts(wanted.contains) if text not in lowered]:
             self._fail("records.contains", f"records: expected {self._quoted(missing[0])} among them, got {shown()}")
-        if unwanted := [text for text in texts(wanted.not_contains) if text in came]:
+        if unwanted := [text for text in texts(wanted.not_contains) if text in lowered]:
             self._fail("records.not_contains", f"records: expected no {self._quoted(unwanted[0])}, got {shown()}")
         if wanted.matches is not None:
             for record in came:
@@ -165,8 +166,8 @@ class Judge:
             if left_us < wanted.valid_for:
                 short = f"expected at least {_days(wanted.valid_for)}, the chain expires in {_days(left_us)}"
                 self._fail("certificate.valid_for", f"certificate: {short}")
-        names = [self._expander.text(name).lower() for name in wanted.names]
-        if missing := [name for name in names if name not in leaf.names]:
+        names = [self._expander.text(name) for name in wanted.names]
+        if missing := [name for name in names if not leaf.is_for(name)]:
             came = self._shown(", ".join(leaf.names) or "no names")
             self._fail(
                 "certificate.names", f"certificate: expected it for {self._quoted(missing[0])}, it is for {came}"

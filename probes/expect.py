@@ -213,7 +213,8 @@ class Body:
 @dataclass(frozen=True, kw_only=True)
 class Certificate:
     """What the presented certificate is: good for at least `valid_for` more (the first of the chain to expire counts),
-    for these `names`, from this `issuer`, with this `subject` (as RFC 4514 writes them: `CN=…,O=…`).
+    for these `names` (its wildcards are for each that they cover), from this `issuer`, with this `subject` (as RFC 4514
+    writes them: `CN=…,O=…`).
     """
 
     __pydantic_config__ = FORBID

@@ -11,7 +11,7 @@ import pytest
 import trustme
 
 from probes import FailReason, Outcome
-from probes._certificate import read
+from probes._certificate import Leaf, read
 from probes._net import LiveNetwork
 from tests.probes.asking import ask
 from tests.probes.test_tls import server_context, serving
@@ -79,3 +79,23 @@ async def test_without_tls_there_is_no_certificate(network: LiveNetwork) -> None
 def test_what_is_no_certificate_is_none() -> None:
     assert read(b"") is None
     assert read(b"\x30\x82\xff\xff" + b"x" * 500) is None
+
+
+@pytest.mark.parametrize(
+    ("name", "is_for"),
+    [
+        ("x.a.test", True),
+        ("X.A.test", True),
+        ("*.a.test", True),
+        ("a.test", False),
+        ("x.y.a.test", False),
+        (".a.test", False),
+        ("b\u00fccher.test", True),
+        ("x.b\u00fccher.test", False),
+        ("192.0.2.1", True),
+        ("198.0.2.1", False),
+    ],
+)
+def test_a_wildcard_is_for_one_whole_label(name: str, is_for: bool) -> None:
+    leaf = Leaf(subject="", issuer="", names=("*.a.test", "xn--bcher-kva.test", "192.0.2.1", "*.0.2.1"))
+    assert leaf.is_for(name) is is_for

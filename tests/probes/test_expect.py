@@ -489,6 +489,18 @@ async def test_records(expect: object, words: str | None) -> None:
     assert {failed.id for failed in judge.failed} <= set(step.expect.ids("s", with_status=False))
 
 
+async def test_a_pattern_sees_the_records_as_the_server_wrote_them() -> None:
+    """Names are compared without regard to case; what a pattern says of case, it means."""
+    wanted = {"matches": "^v=DMARC1", "contains": "V=dmarc1; P=none"}
+    step = parse({"dns": {"query": "a", "server": "192.0.2.1"}, "expect": {"records": wanted}}).steps[0]
+    said: list[tuple[str, str]] = []
+    for record in ("v=DMARC1; p=none", "v=dmarc1; p=none"):
+        judge = Judge("s", Answer({"records": (record,), "duration_ns": 1}), Expander(str, {}), str)
+        await judge.judge(step.expect)
+        said += [(failed.id, failed.message.partition(", ")[2]) for failed in judge.failed]
+    assert said == [("s.records.matches", "got 'v=dmarc1; p=none'")]
+
+
 @pytest.mark.parametrize("expect", [{}, {"min": 2, "max": 1}, {"min": -1}])
 def test_records_that_expect_nothing_or_the_impossible(expect: object) -> None:
     with pytest.raises(SpecError, match="records"):
