@@ -12,10 +12,10 @@ from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSe
 from monitor.config.holidays import business_clock, describe
 from monitor.controls import Control, parse_control
 from monitor.core.check import CheckList
-from monitor.detector.incidents import Opening
-from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
+from monitor.messages.routing import OPERATORS, Manners
+from monitor.opening import Opening
 from monitor.plan import Plan
 from monitor.sealing.checkpoints import Place, place_of
 from monitor.web.tls import Web

@@ -11,8 +11,8 @@ from monitor.config.models import CHANNEL_KINDS, ChannelModel, Contact, Provider
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
-from monitor.detector.incidents import Opening
-from monitor.detector.routing import Manners
+from monitor.messages.routing import Manners
+from monitor.opening import Opening
 from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
