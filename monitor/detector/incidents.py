@@ -10,33 +10,20 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.core.baseline import DEFAULT, Policy
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
 from monitor.core.fact import Fact, Outage
 from monitor.core.incident import Illegal, Phase, State
 from monitor.core.incident_clocks import next_act_us
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
-from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.core.terms import Agreements
 from monitor.detector.pace import MARK, Paces
 from monitor.detector.watch import Watch, outage_id
 from monitor.ledger.incidents import AUTHOR, Carried, Counter, IncidentBook, follow, free_id, settle
 from monitor.ledger.record import Basis
+from monitor.opening import Opening
 from monitor.storage import OutboxRow, Reader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """When trouble becomes an incident. `quiet_us`: what comes back within it is the same one; `baseline` says what is
-    usual, and how much slower is trouble.
-    """
-
-    quiet_us: int = 30 * MINUTE_US
-    failures_after_us: int = 15 * MINUTE_US
-    latency_after_us: int = 15 * MINUTE_US
-    baseline: Policy = DEFAULT
 
 
 @dataclass(slots=True)

@@ -19,9 +19,10 @@ from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.instant import HOUR_US
 from monitor.core.run import Outcome, Run
 from monitor.detector import Detector
-from monitor.detector.incidents import IncidentWatch, Opening
+from monitor.detector.incidents import IncidentWatch
 from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.record import Basis
+from monitor.opening import Opening
 from monitor.storage import Unit
 from tests.detector.test_detector import AGREEMENTS, MINUTE, START_US, Bench, adopted, run_at
 
