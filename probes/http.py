@@ -386,7 +386,7 @@ async def _fetch(request: _Request, spec: Spec, ctx: Context, public_only: bool)
         stream.close()
     if not ctx.saw_public:
         ctx.saw_public = egress.is_public(stream.peer)
-    if b"set-cookie" in response.names:
+    if response.has(b"set-cookie"):
         ctx.cookies = ctx.cookies or Jar()
         ctx.cookies.store(url, response.headers, ctx.now_ns())
     return response
