@@ -211,9 +211,12 @@ class Detector:
         share = max(1, -(len(self.watches) * (self._turned_us - at_us) // IDLE_US))
         self._turned_us = at_us
         for service, watch in self.watches.items():
+            stale_us = self._stale_us.get(service, ALWAYS.start_us)
+            if at_us <= stale_us and at_us - watch.settled_us < IDLE_US and service not in self._news_us:
+                continue  # as of most: what follows is for those that may have something to be judged
             until_us = min(at_us - self.allowance_us.get(service, 0), open_since.get(service, at_us))
             news_us = self._news_us.get(service)
-            quiet = news_us is None and until_us <= self._stale_us.get(service, ALWAYS.start_us)
+            quiet = news_us is None and until_us <= stale_us
             if quiet:
                 if share == 0 or until_us - watch.settled_us < IDLE_US:
                     continue
