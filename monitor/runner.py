@@ -241,7 +241,7 @@ class Runner:
             step=last.result.step,
             message=None if last.result.message is None else last.result.message[:MAX_MESSAGE],
             tainted=any(attempt.result.tainted for attempt in attempts),
-            steps=tuple(map(_step, last.result.steps)),
+            steps=tuple([_step(trace) for trace in last.result.steps]),
         )
 
 

@@ -81,8 +81,12 @@ class IncidentWatch:
         for fact in found:
             if isinstance(fact, Outage) and fact.end_us is None:
                 desk.down(watches[fact.service], fact.id, fact.start_us)
+        slow, troubled = self.paces.slow(at_us), desk.troubled()
         for service, watch in watches.items():
-            desk.service(watch, self.paces.slow_since_us(service, at_us))
+            calm = watch.outage is None and watch.failing_since_us is None
+            # Of most services nothing follows: they are well, and no incident of theirs waits to hear of it.
+            if not calm or service in slow or service in troubled:
+                desk.service(watch, slow.get(service))
         for state in list(desk.states.values()):
             if state.phase is not Phase.CLOSED:
                 self._settle(desk, state)
@@ -112,6 +116,14 @@ class _Desk:
     at_us: int
     facts: list[Incident] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+
+    def troubled(self) -> set[str]:
+        """The services with an incident that their being well would change."""
+        return {
+            state.service
+            for state in self.states.values()
+            if state.phase is not Phase.CLOSED and state.well_since_us is None
+        }
 
     def service(self, watch: Watch, slow_since_us: int | None) -> None:
         """One service: trouble that goes on becomes an incident, trouble that is over a proposal to close it."""
