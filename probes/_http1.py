@@ -43,11 +43,11 @@ class Response:
 
     def has(self, name: bytes) -> bool:
         """Whether there is a header `name` (lower case)."""
-        return name in self._names and self.header(name) is not None
+        return self.header(name) is not None
 
     def header(self, name: bytes) -> str | None:
         """The first value of the header `name` (lower case), or None."""
-        if name not in self._names:  # of most that are asked for there is none
+        if self._names.find(name) < 0:  # of most there is none; `in` would make an error first, and throw it away
             return None
         for key, value in self.headers:
             if len(key) == len(name) and key.lower() == name:
@@ -73,6 +73,8 @@ class _Reader(Response):
         "pieces",
         "started",
     )
+
+    on_message_begin = on_status = on_chunk_header = on_chunk_complete = None  # asked for by the parser
 
     def __init__(self, has_body: bool) -> None:  # noqa: FBT001 - by name, it would cost more than all else here
         self.status = self.framing = self.interim = 0
@@ -239,8 +241,7 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
         while True:
             data = await stream.receive(READ_BYTES)
             came_ns = now_ns() - stream.queued_ns
-            if came_ns > last_ns:
-                last_ns = came_ns
+            last_ns = max(last_ns, came_ns)
             first_ns = first_ns or last_ns
             if not data:
                 _end(reader)

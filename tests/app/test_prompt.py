@@ -16,34 +16,37 @@ BESIDE = 1
 
 
 def attributes() -> SchedulingAttributes:
-    """Those of the calling thread."""
+    """Those of the calling thread; all zero where the system says nothing of them."""
     found = SchedulingAttributes()
     number = SCHED_SETATTR[platform.machine()] + BESIDE
-    answer = ctypes.CDLL(None, use_errno=True).syscall(number, 0, ctypes.byref(found), ctypes.sizeof(found), 0)
-    if answer != 0 or not found.runtime_ns:
-        pytest.skip("this system says nothing of slices: Linux 6.12 does")
+    ctypes.CDLL(None, use_errno=True).syscall(number, 0, ctypes.byref(found), ctypes.sizeof(found), 0)
     return found
 
 
-def in_a_thread_of_its_own() -> tuple[SchedulingAttributes, ...]:
-    """What a thread is scheduled by before and after, and one that it starts then."""
+def in_a_thread_of_its_own() -> tuple[SchedulingAttributes, SchedulingAttributes, SchedulingAttributes, bool]:
+    """What a thread is scheduled by before and after, one that it starts then, and whether it could ask."""
     before = attributes()
     try:
         wake_promptly()
-    except PermissionError:
-        pytest.skip("whoever runs these tests may not ask for slices")
+    except OSError:
+        allowed = False
+    else:
+        allowed = True
     after = attributes()
     with ThreadPoolExecutor(1) as child:
-        return before, after, child.submit(attributes).result()
+        return before, after, child.submit(attributes).result(), allowed
 
 
 def test_slices_are_the_shortest_and_neither_the_share_nor_other_threads_change() -> None:
-    if platform.machine() not in SCHED_SETATTR or os.getpriority(os.PRIO_PROCESS, 0) < 0:
-        pytest.skip("a machine whose calls are not known, or a priority that somebody chose")
+    """Linux before 6.12 says no slice of an ordinary thread, a container may refuse the call: nothing changes."""
+    if platform.machine() not in SCHED_SETATTR:
+        pytest.skip("a machine whose calls are not known")
     with ThreadPoolExecutor(1) as thread:
-        before, after, child = thread.submit(in_a_thread_of_its_own).result()
-    assert (after.policy, after.nice, after.runtime_ns) == (os.SCHED_OTHER, before.nice, SLICE_NS)
-    assert before.runtime_ns == child.runtime_ns > SLICE_NS
+        before, after, child, allowed = thread.submit(in_a_thread_of_its_own).result()
+    has_slices = bool(before.runtime_ns) and allowed and os.getpriority(os.PRIO_PROCESS, 0) >= 0
+    assert (after.policy, after.nice) == (before.policy, before.nice)
+    assert after.runtime_ns == (SLICE_NS if has_slices else before.runtime_ns)
+    assert before.runtime_ns == child.runtime_ns != SLICE_NS
 
 
 def test_whoever_chose_a_policy_keeps_it() -> None:
