@@ -78,10 +78,9 @@ class Basic:
 class _Made:
     """What follows from the settings.
 
-    `fixed` is the request ready to send, None if something in it has to be replaced at run time; `route` how to get to
-    the hosts it names, `trust` the TLS settings as the network wants them; `host_is_chosen` says that the host comes
-    out of a variable, so that an answer chose where to go; `label` is host:port, or `variable` where the host is none
-    that is known beforehand.
+    `fixed` is the request ready to send, None if something in it has to be replaced at run time; `trust` the TLS
+    settings as the network wants them; `host_is_chosen` says that the host comes out of a variable, so that an answer
+    chose where to go; `label` is host:port, or `variable` where the host is none that is known beforehand.
     """
 
     fixed: _Request | None
@@ -164,6 +163,12 @@ class Spec(_Kept):
         return next((method, url) for method in METHODS if (url := getattr(self, method)) is not None)
 
     @property
+    def route(self) -> Route:
+        """How to get to the hosts that it names."""
+        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
+
+    @property
     def made(self) -> _Made:
         """What follows from the settings, made when it is first asked for."""
         try:
@@ -180,11 +185,9 @@ def _made(spec: Spec) -> _Made:
     fixed = None
     if spec.basic is None and spec.oauth2 is None and all(template.is_fixed(part) for part in parts):
         fixed = _prepare(spec, template.Expander(_no_secret, {}))
-    addresses = {host.lower(): address for host, address in spec.resolve.items()}
-    route = Route(family=spec.family, source=spec.source, addresses=addresses, resolver=spec.resolver)
     authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", url)
     is_chosen = bool(template.variables(authority[0] if authority else url))
-    return _Made(fixed, route, spec.tls.policy(_ALPN), is_chosen, _label(url, host_is_chosen=is_chosen))
+    return _Made(fixed, spec.route, spec.tls.policy(_ALPN), is_chosen, _label(url, host_is_chosen=is_chosen))
 
 
 def _label(text: str, *, host_is_chosen: bool) -> str:

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from probes import FailReason, InconclusiveReason, Outcome, Route
+from probes import FailReason, InconclusiveReason, Outcome
 from probes._net import LiveNetwork
 from probes.transaction import SpecError, parse
 from tests.probes.asking import SECOND_NS, ask, in_virtual_time, listening, nobody_listens
@@ -138,11 +138,6 @@ async def test_nobody_at_the_resolver_is_our_own_fault(network: LiveNetwork) -> 
     assert result.reason is InconclusiveReason.OWN_RESOLVER, result.message
 
 
-def route_of(spec: Any) -> Route:
-    route: Route = spec.made.route if hasattr(spec, "made") else spec.route
-    return route
-
-
 @pytest.mark.parametrize("kind", ["http", "tcp", "tls", "dns", "icmp"])
 def test_every_kind_takes_a_resolver_by_its_address(kind: str) -> None:
     settings: dict[str, dict[str, Any]] = {
@@ -153,10 +148,9 @@ def test_every_kind_takes_a_resolver_by_its_address(kind: str) -> None:
         "icmp": {"ping": "a.test"},
     }
     step = parse({kind: settings[kind] | {"resolver": "192.0.2.53"}}).steps[0]
-    assert route_of(step.spec).resolver == "192.0.2.53:53"
+    assert step.spec.route.resolver == "192.0.2.53:53"
     assert (
-        route_of(parse({kind: settings[kind] | {"resolver": "2001:db8::1"}}).steps[0].spec).resolver
-        == "[2001:db8::1]:53"
+        parse({kind: settings[kind] | {"resolver": "2001:db8::1"}}).steps[0].spec.route.resolver == "[2001:db8::1]:53"
     )
     for wrong in ("ns.test", "${NS}", "169.254.169.254", "192.0.2.53:0"):
         with pytest.raises(SpecError):
