@@ -144,6 +144,8 @@ def test_what_old_servers_write_is_read_as_it_is_meant() -> None:
     assert read(WHOLE["old line ends"]).headers == [(b"A", b"b"), (b"Content-Length", b"5")]
     assert read(WHOLE["folded"]).headers == [(b"A", b"b   c"), (b"Content-Length", b"5")]
     assert read(WHOLE["folded"]).body == b"hello"
+    long = b"HTTP/1.1 200 OK\r\nA: b\r\n " + b"c" * 40_000
+    assert read(long, b"\r\nContent-Length: 5\r\n\r\nhello").headers[0] == (b"A", b"b " + b"c" * 40_000)
 
 
 @pytest.mark.parametrize(
