@@ -23,6 +23,7 @@ from monitor.core.terms import Agreements
 from monitor.detector.pace import MARK, Paces
 from monitor.detector.watch import Watch, outage_id
 from monitor.ledger.incidents import AUTHOR, Carried, Counter, IncidentBook, follow, free_id, settle
+from monitor.ledger.pace import PaceStanding, state_mark
 from monitor.ledger.record import Basis
 from monitor.storage import OutboxRow, Reader
 
@@ -65,7 +66,7 @@ class IncidentWatch:
         for source in reader.sources():
             kept = reader.mark(MARK + "/".join(source))
             if kept is not None:
-                self.paces.load(source, kept)
+                self.paces.load(source, kept, PaceStanding.of(reader.mark(state_mark(source))))
         self.changed()
 
     def take(self, entries: Iterable[Entry]) -> None:
