@@ -26,15 +26,12 @@ def no_secret(reference: str) -> str:
     raise AssertionError(reference)
 
 
+def wall_us() -> int:
+    return time.time_ns() // 1000
+
+
 async def probe(spec: transaction.Spec, network: LiveNetwork) -> str:
-    now_ns = time.monotonic_ns()
-    ctx = Context(
-        now_ns=time.monotonic_ns,
-        deadline_ns=now_ns + TIMEOUT_NS,
-        network=network,
-        secret=no_secret,
-        wall_us=lambda: time.time_ns() // 1000,
-    )
+    ctx = Context(time.monotonic_ns, time.monotonic_ns() + TIMEOUT_NS, network, no_secret, wall_us)
     result = await transaction.run(spec, ctx)
     return result.outcome.value if result.reason is None else f"{result.outcome.value}({result.reason.value})"
 

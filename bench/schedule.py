@@ -14,9 +14,11 @@ import gc
 import os
 import resource
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 from bench import harness
+from monitor.app.process import wake_promptly
 from monitor.clock import live_clock
 from monitor.core.instant import SECOND_US
 from monitor.plan import Plan
@@ -56,6 +58,8 @@ async def measure(checks: int, interval_s: int, seconds: float) -> dict[str, Any
     scheduler.replace(staggered(plans(checks, interval_s)))
     gc.collect()
     gc.freeze()
+    with suppress(OSError, AttributeError):
+        wake_promptly()  # as the daemon does
     running = asyncio.create_task(scheduler.run())
     await asyncio.sleep(SETTLE_S)
     late_us.clear()

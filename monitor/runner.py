@@ -149,13 +149,9 @@ class Runner:
         of the probe alone.
         """
         try:
-            ctx = probes.Context(
-                now_ns=self._clock.now_ns,
-                deadline_ns=self._clock.now_ns() + plan.timeout_us * 1000,
-                network=self._network,
-                secret=self._secret,
-                wall_us=self._clock.now_us,
-            )
+            now_ns = self._clock.now_ns
+            deadline_ns = now_ns() + plan.timeout_us * 1000
+            ctx = probes.Context(now_ns, deadline_ns, self._network, self._secret, self._clock.now_us)
             return await transaction.run(plan.transaction, ctx)
         except probes.ProbeError as error:
             return Result(outcome=probes.Outcome.FAIL, reason=error.reason, message=error.message)
@@ -241,7 +237,7 @@ class Runner:
             step=last.result.step,
             message=None if last.result.message is None else last.result.message[:MAX_MESSAGE],
             tainted=any(attempt.result.tainted for attempt in attempts),
-            steps=tuple(map(_step, last.result.steps)),
+            steps=tuple([_step(trace) for trace in last.result.steps]),
         )
 
 

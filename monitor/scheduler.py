@@ -12,7 +12,7 @@ import asyncio
 import hashlib
 import heapq
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Protocol
@@ -232,7 +232,6 @@ class Scheduler:
 
         Before that instant nothing more that counts will come from this process.
         """
-        now_us = self._clock.now_us()
         earliest: dict[str, int] = {}
 
         def note(entry: _Entry, slot_us: int) -> None:
@@ -242,12 +241,26 @@ class Scheduler:
 
         for entry in self._running:
             note(entry, entry.running_slot_us)
-        for entry in self._entries.values():
             if entry.waiting_us is not None:
                 note(entry, entry.waiting_us)
-            elif entry.next_us <= now_us and not self._stopping:
-                note(entry, entry.next_us)
+        for entry in self._queue:
+            if entry.waiting_us is not None:
+                note(entry, entry.waiting_us)
+        if not self._stopping:
+            for slot_us, entry in self._due(self._clock.now_us()):
+                note(entry, slot_us)
         return earliest
+
+    def _due(self, now_us: int) -> Iterator[tuple[int, _Entry]]:
+        """Every slot that is due and was not begun: most often none. Below one that is not due nothing in the heap is,
+        so the others are not looked at; thousands, four times a second, would hold up the loop.
+        """
+        heap, places = self._heap, [0]
+        while places:
+            place = places.pop()
+            if place < len(heap) and heap[place][0] <= now_us:
+                yield heap[place][0], heap[place][2]
+                places += (2 * place + 1, 2 * place + 2)
 
     def _rebuild(self) -> None:
         self._heap = [(entry.next_us, number, entry) for number, entry in enumerate(self._entries.values())]

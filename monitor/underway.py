@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Generator, Sequence
-from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import probes
 from monitor.clock import Clock, Timer
@@ -24,8 +23,7 @@ Over = Callable[[BaseException | None], None]
 _NEVER = 1 << 63
 
 
-@dataclass(frozen=True, slots=True)
-class Attempt:
+class Attempt(NamedTuple):
     """One attempt as judged: what it says, after our own faults were taken out of it."""
 
     outcome: Outcome

@@ -26,25 +26,28 @@ _GZIP_OR_ZLIB = zlib.MAX_WBITS | 32
 _T = TypeVar("_T", bytes, bytearray)
 _PROCESSING, _TRANSFER = Phase.PROCESSING, Phase.TRANSFER  # looking a member up is dear in Python 3.11
 _NAME = operator.itemgetter(0)
-_FRAMED = frozenset({b"content-length", b"transfer-encoding"})
 
 Headers = list[tuple[bytes, bytes]]
 
 
 class Response:
-    """A whole response. `headers` are as sent, in order, `names` theirs in lower case; `body` is decompressed."""
+    """A whole response. `headers` are as sent, in order; `body` is decompressed."""
 
-    __slots__ = ("body", "headers", "names", "status")
+    __slots__ = ("_names", "body", "headers", "status")
 
     def __init__(self) -> None:
         self.status = 0
         self.headers: Headers = []
-        self.names: set[bytes] = set()
+        self._names = b""  # of all headers, in lower case
         self.body = b""
+
+    def has(self, name: bytes) -> bool:
+        """Whether there is a header `name` (lower case)."""
+        return self.header(name) is not None
 
     def header(self, name: bytes) -> str | None:
         """The first value of the header `name` (lower case), or None."""
-        if name not in self.names:
+        if self._names.find(name) < 0:  # of most there is none; `in` would make an error first, and throw it away
             return None
         for key, value in self.headers:
             if len(key) == len(name) and key.lower() == name:
@@ -71,10 +74,12 @@ class _Reader(Response):
         "started",
     )
 
+    on_message_begin = on_status = on_chunk_header = on_chunk_complete = None  # asked for by the parser
+
     def __init__(self, has_body: bool) -> None:  # noqa: FBT001 - by name, it would cost more than all else here
         self.status = self.framing = self.interim = 0
         self._kept = self.headers = []  # trailers are kept elsewhere
-        self.body = b""
+        self.body = self._names = b""
         self.pieces: list[bytes] = []  # of the body as it came, not yet taken
         self._has_body = has_body
         self.complete = self.started = self.heard = False
@@ -91,7 +96,7 @@ class _Reader(Response):
         if status >= 200:  # noqa: PLR2004 - below are interim responses
             self.started = True
             self.complete = not self._has_body
-            self.names = set(map(bytes.lower, map(_NAME, headers)))
+            self._names = b"\n".join(map(_NAME, headers)).lower()
             self._kept = []
             return
         self.interim += 1
@@ -137,7 +142,7 @@ class _Reader(Response):
 
     def ends_with_the_connection(self) -> bool:
         """True if the response says neither how long it is nor that it comes in chunks (RFC 9112, 6.3)."""
-        return self.started and self.names.isdisjoint(_FRAMED)
+        return self.started and not (self.has(b"content-length") or self.has(b"transfer-encoding"))
 
     def check_encoding(self) -> None:
         """No transfer coding but chunked: no other was asked for."""
@@ -227,14 +232,16 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
     """Send `request`, read its response. `has_body` is false for HEAD. Times the phases processing and transfer."""
     now_ns = ctx.now_ns
     start_ns = now_ns()
-    first_ns = last_ns = end_ns = 0
+    first_ns = end_ns = 0
+    last_ns = start_ns  # nothing came before it was asked for
     reader = _Reader(has_body)
     body: _Body | None = None
     try:
         await stream.send(request)
         while True:
             data = await stream.receive(READ_BYTES)
-            last_ns = max(now_ns() - stream.queued_ns, last_ns, start_ns)
+            came_ns = now_ns() - stream.queued_ns
+            last_ns = max(last_ns, came_ns)
             first_ns = first_ns or last_ns
             if not data:
                 _end(reader)
@@ -245,7 +252,7 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
                 ctx.notes.http_status = reader.status
                 reader.check_encoding()
             if reader.pieces:
-                if reader.complete and body is None and b"content-encoding" not in reader.names:
+                if reader.complete and body is None and not reader.has(b"content-encoding"):
                     reader.body = _bounded(b"".join(reader.pieces), max_body)
                     break
                 if body is None:

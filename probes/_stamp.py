@@ -34,5 +34,5 @@ def queued_ns(ancillary: Sequence[tuple[int, int, bytes]]) -> int:
         if kind == SO_TIMESTAMPNS and level == _SOL_SOCKET:
             seconds, nanoseconds = _STAMP.unpack(data)
             lay_ns: int = time.time_ns() - seconds * 1_000_000_000 - nanoseconds  # noqa: TID251 - of the stamp's clock
-            return max(lay_ns, 0)
+            return max(0, lay_ns)
     return 0

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable, Coroutine, Generator
 from typing import Any
 
 from probes import Context, FailReason, OwnFault, Phase, ProbeError, TlsPolicy, _tls
-from probes._poller import WHOM, Poller, Waiter, cause, is_refused_here, own_fault, time_is_up
+from probes._poller import Poller, Waiter, cause, is_refused_here, own_fault, time_is_up
 from probes._stamp import STAMP_BYTES, ask_for_stamps, queued_ns
 
 READ_BYTES = 65_536
@@ -340,7 +340,7 @@ class Connection(Waiter):
 
     def close(self) -> None:
         """Let go of socket and timer; never raises, twice does nothing more."""
-        self._alarm[WHOM] = None
+        self.poller.disarm(self._alarm)
         sock = self._sock
         if sock is not None:
             if self._fd >= 0:

@@ -12,9 +12,8 @@ import functools
 import importlib.metadata
 import json as json_format
 import re
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import Annotated, Any
 from urllib.parse import SplitResult, quote, urlencode, urljoin, urlsplit
 
 from pydantic import StrictInt
@@ -75,38 +74,34 @@ class Basic:
     password: Line
 
 
+@dataclass(frozen=True, slots=True)
 class _Made:
-    """What follows from the settings, made when it is first asked for. In slots: a dictionary for it would be half of
-    what a check takes.
+    """What follows from the settings.
 
-    `fixed` is the request ready to send, None if something in it has to be replaced at run time; `route` how to get to
-    the hosts it names, `trust` the TLS settings as the network wants them; `host_is_chosen` says that the host comes
-    out of a variable, so that an answer chose where to go; `label` is host:port, or `variable` where the host is none
-    that is known beforehand.
+    `fixed` is the request ready to send, None if something in it has to be replaced at run time; `trust` the TLS
+    settings as the network wants them; `host_is_chosen` says that the host comes out of a variable, so that an answer
+    chose where to go; `label` is host:port, or `variable` where the host is none that is known beforehand.
     """
 
-    __slots__ = ("_request", "fixed", "host_is_chosen", "label", "route", "trust")
-
-    _request: tuple[str, str]
     fixed: _Request | None
-    host_is_chosen: bool
-    label: str
     route: Route
     trust: TlsPolicy
+    host_is_chosen: bool
+    label: str
 
-    if not TYPE_CHECKING:
 
-        def __getattr__(self, name):  # noqa: ANN001, ANN204 - as the annotations above say
-            make = _MAKE.get(name)
-            if make is None:
-                raise AttributeError(f"{type(self).__name__} has no {name}")
-            made = make(self)
-            object.__setattr__(self, name, made)
-            return made
+class _Kept:
+    """Where a check keeps what follows from its settings. In a slot: a dictionary for it would be half of what a check
+    takes.
+    """
+
+    __slots__ = ("_made",)
+
+    _made: _Made
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Spec(_Made):
+class Spec(_Kept):
     """The settings of `http`: exactly one method with its URL, and at most one of `json`, `form` and `body`.
 
     `query` is appended to the URL. `redirects` is how many are followed: 5 by default, 0 for none. `max_body` bounds
@@ -163,43 +158,43 @@ class Spec(_Made):
         """The URL as written, its marks unreplaced."""
         return self._request[1]
 
+    @property
+    def _request(self) -> tuple[str, str]:
+        return next((method, url) for method in METHODS if (url := getattr(self, method)) is not None)
 
-def _request_of(spec: Spec) -> tuple[str, str]:
-    return next((method, url) for method in METHODS if (url := getattr(spec, method)) is not None)
+    @property
+    def route(self) -> Route:
+        """How to get to the hosts that it names."""
+        addresses = {host.lower(): address for host, address in self.resolve.items()}
+        return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
+
+    @property
+    def made(self) -> _Made:
+        """What follows from the settings, made when it is first asked for."""
+        try:
+            return self._made
+        except AttributeError:
+            made = _made(self)
+            object.__setattr__(self, "_made", made)
+            return made
 
 
-def _fixed(spec: Spec) -> _Request | None:
-    parts = (spec.url, spec.headers, spec.query, spec.json, spec.form, spec.body, spec.bearer)
-    if spec.basic is not None or spec.oauth2 is not None or not all(template.is_fixed(part) for part in parts):
-        return None
-    return _prepare(spec, template.Expander(_no_secret, {}))
+def _made(spec: Spec) -> _Made:
+    url = spec.url
+    parts = (url, spec.headers, spec.query, spec.json, spec.form, spec.body, spec.bearer)
+    fixed = None
+    if spec.basic is None and spec.oauth2 is None and all(template.is_fixed(part) for part in parts):
+        fixed = _prepare(spec, template.Expander(_no_secret, {}))
+    authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", url)
+    is_chosen = bool(template.variables(authority[0] if authority else url))
+    return _Made(fixed, spec.route, spec.tls.policy(_ALPN), is_chosen, _label(url, host_is_chosen=is_chosen))
 
 
-def _route(spec: Spec) -> Route:
-    addresses = {host.lower(): address for host, address in spec.resolve.items()}
-    return Route(family=spec.family, source=spec.source, addresses=addresses, resolver=spec.resolver)
-
-
-def _host_is_chosen(spec: Spec) -> bool:
-    authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", spec.url)
-    return bool(template.variables(authority[0] if authority else spec.url))
-
-
-def _label(spec: Spec) -> str:
-    url = urlsplit(spec.url)
-    if spec.host_is_chosen or not url.hostname:
+def _label(text: str, *, host_is_chosen: bool) -> str:
+    url = urlsplit(text)
+    if host_is_chosen or not url.hostname:
         return "variable"
     return f"{url.hostname}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
-
-
-_MAKE: dict[str, Callable[[Spec], Any]] = {
-    "_request": _request_of,
-    "fixed": _fixed,
-    "host_is_chosen": _host_is_chosen,
-    "label": _label,
-    "route": _route,
-    "trust": lambda spec: spec.tls.policy(_ALPN),
-}
 
 
 def _one_of(spec: Spec, keys: tuple[str, ...], what: str, also: str | None = None) -> None:
@@ -214,7 +209,7 @@ def _no_secret(reference: str) -> str:
 
 def target(spec: Spec) -> str:
     """host:port, for a metric's label; `variable` where an answer chooses the host."""
-    return spec.label
+    return spec.made.label
 
 
 @dataclass(slots=True)
@@ -342,10 +337,11 @@ def _content(spec: Spec, expander: template.Expander) -> tuple[bytes, str | None
 
 async def probe(spec: Spec, ctx: Context) -> Result:
     """One request and its redirects. ProbeError or OwnFault; a status is no failure here but in `expect`."""
-    request = spec.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
-    public_only = ctx.saw_public and spec.host_is_chosen
+    made = spec.made
+    request = made.fixed or _prepare(spec, template.Expander(ctx.secret, ctx.variables), await _token(spec, ctx))
+    public_only = ctx.saw_public and made.host_is_chosen
     for _ in range(spec.redirects + 1):
-        response = await _fetch(request, spec, ctx, public_only)
+        response = await _fetch(request, spec, made, ctx, public_only)
         location = response.header(b"location") if response.status in _REDIRECTS and spec.redirects else None
         if response.status == _UNAUTHORIZED and spec.oauth2 is not None:
             spec.oauth2.tokens.forget()
@@ -369,24 +365,24 @@ async def probe(spec: Spec, ctx: Context) -> Result:
 async def _token(spec: Spec, ctx: Context) -> str | None:
     """The token of a login by OAuth2, None without one."""
     login = spec.oauth2
-    return None if login is None else await login.tokens.token(login, ctx, spec.route, login.tls.policy(_ALPN))
+    return None if login is None else await login.tokens.token(login, ctx, spec.made.route, login.tls.policy(_ALPN))
 
 
-async def _fetch(request: _Request, spec: Spec, ctx: Context, public_only: bool) -> _http1.Response:  # noqa: FBT001 - ours alone
+async def _fetch(request: _Request, spec: Spec, made: _Made, ctx: Context, public_only: bool) -> _http1.Response:  # noqa: FBT001 - ours alone
     url = request.url
-    route = replace(spec.route, public_only=True) if public_only else spec.route
+    route = replace(made.route, public_only=True) if public_only else made.route
     cookies = ctx.cookies.header(url, ctx.now_ns()) if ctx.cookies is not None else ""
     data = _on_the_wire(request, cookies) if cookies else request.plain
     stream = await ctx.network.connect(request.host, request.port, ctx, route)
     try:
         if url.scheme == "https":
-            await stream.start_tls(spec.tls.server_name or request.host, spec.trust)
+            await stream.start_tls(spec.tls.server_name or request.host, made.trust)
         response = await _http1.exchange(stream, ctx, data, request.method != "HEAD", spec.max_body)
     finally:
         stream.close()
     if not ctx.saw_public:
         ctx.saw_public = egress.is_public(stream.peer)
-    if b"set-cookie" in response.names:
+    if response.has(b"set-cookie"):
         ctx.cookies = ctx.cookies or Jar()
         ctx.cookies.store(url, response.headers, ctx.now_ns())
     return response

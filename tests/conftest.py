@@ -69,11 +69,17 @@ class SkipsAreFailures:
         self._skipped.append(f"{report.nodeid or 'collection'}: {reason}")
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """What takes long where nothing else runs takes several times as long on a machine that is busy."""
-    for item in items:
-        if item.get_closest_marker("slow") and not item.get_closest_marker("timeout"):
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """What takes long where nothing else runs takes several times as long on a machine that is busy. Where several
+    processes share the files, those that take long come first: begun last, one of them would keep the others waiting.
+    """
+    slow = [item for item in items if item.get_closest_marker("slow")]
+    for item in slow:
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(SLOW_LIMIT_S))
+    if hasattr(config, "workerinput"):
+        files = {item.path for item in slow}
+        items.sort(key=lambda item: item.path not in files)
 
 
 def pytest_configure(config: pytest.Config) -> None:

@@ -7,13 +7,13 @@ from dataclasses import replace
 
 from monitor.app.adopt import AdoptionError
 from monitor.app.daemon import Daemon
-from monitor.app.options import Options, basis_of, plan_of
+from monitor.app.options import Options, basis_of
 from monitor.clock import Clock, Sync
 from monitor.config import Settings, secret
 from monitor.sdnotify import Notifier
 from monitor.telemetry.logs import LogCounts
 
-__all__ = ["AdoptionError", "Daemon", "Options", "basis_of", "compose", "plan_of"]
+__all__ = ["AdoptionError", "Daemon", "Options", "basis_of", "compose"]
 
 
 def compose(

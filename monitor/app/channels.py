@@ -10,7 +10,6 @@ from monitor.clock import wall_us
 from monitor.config import ChannelSettings, Settings, secret
 from monitor.config.models import ChannelModel, Contact
 from monitor.core.instant import SECOND_US
-from monitor.detector.routing import EVERY_PARTNER, OPERATORS, Route
 from monitor.dispatcher import Manner, Post
 from monitor.dispatcher.levels import KIND as LEVEL
 from monitor.dispatcher.levels import Standing
@@ -18,12 +17,12 @@ from monitor.dispatcher.tally import Tally
 from monitor.messages import FOR_OPERATORS, FOR_PARTNERS, Kind
 from monitor.messages.compose import compose
 from monitor.messages.links import Links
-from monitor.notify import Alert, Channel, DeliveryError, Message, Quiet, Receipt, Secret
+from monitor.messages.routing import EVERY_PARTNER, OPERATORS, Route
+from monitor.notify import LOG, Alert, Channel, DeliveryError, Message, Quiet, Receipt, Secret
 from monitor.notify.alertmanager import AlertmanagerLevel
 from monitor.notify.apprise import AppriseChannel
 from monitor.notify.email import EmailChannel
 from monitor.notify.heartbeat import HeartbeatLevel
-from monitor.notify.log import NAME as LOG
 from monitor.notify.log import LogChannel
 from monitor.notify.webhook import WebhookChannel
 from monitor.storage import Waiting

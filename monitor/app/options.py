@@ -8,14 +8,14 @@ from importlib import metadata
 from pathlib import Path
 
 from monitor.app.channels import Book
-from monitor.config import TZ_VERSION, ChannelSettings, CheckSettings, ServiceSettings, Settings, secret, zone
+from monitor.config import TZ_VERSION, ChannelSettings, Settings, secret, zone
 from monitor.config.holidays import business_clock, describe
 from monitor.controls import Control, parse_control
 from monitor.core.check import CheckList
-from monitor.detector.incidents import Opening
-from monitor.detector.routing import OPERATORS, Manners
 from monitor.ledger.record import Basis
 from monitor.ledger.retention import RETENTION_US
+from monitor.messages.routing import OPERATORS, Manners
+from monitor.opening import Opening
 from monitor.plan import Plan
 from monitor.sealing.checkpoints import Place, place_of
 from monitor.web.tls import Web
@@ -59,7 +59,7 @@ class Options:
             base=settings.base,
             location=settings.location,
             controls=tuple(parse_control(text) for text in settings.controls),
-            plans=tuple(plan_of(service, check) for service in settings.services for check in service.checks),
+            plans=settings.plans(),
             lists=settings.check_lists(),
             basis=basis_of(settings),
             listen=settings.listen,
@@ -104,17 +104,4 @@ def basis_of(settings: Settings) -> Basis:
         software=f"jaga {version()}",
         holidays=describe,
         business=business_clock,
-    )
-
-
-def plan_of(service: ServiceSettings, check: CheckSettings) -> Plan:
-    """A check as it is run."""
-    return Plan(
-        service=service.id,
-        check=check.id,
-        transaction=check.transaction,
-        interval_us=check.interval_us,
-        timeout_us=check.timeout_us,
-        attempts=check.attempts,
-        sla=check.sla,
     )

@@ -35,7 +35,6 @@ def command(check: str, *, json_: bool, har: bool, watch: bool, every: float | N
 
     Exit code 1 if it does not pass. One attempt: without confirmation and without controls.
     """
-    from monitor.app import plan_of
     from monitor.core.instant import format_instant
 
     if har and (json_ or watch):
@@ -43,7 +42,7 @@ def command(check: str, *, json_: bool, har: bool, watch: bool, every: float | N
     if every is not None and not watch:
         raise click.UsageError("--every says how often --watch looks: give both")
     found = settings()
-    plans = [plan_of(service, entry) for service in found.services for entry in service.checks]
+    plans = found.plans()
     plan = _plan(plans, check)
 
     def shown(result: Result, started_us: int) -> None:
@@ -108,8 +107,8 @@ async def _probed(location: str, plan: Plan, shown: Callable[[Result, int], None
 
 
 def _archive(plan: Plan, result: Result, started_us: int) -> dict[str, Any]:
-    from monitor.app.options import version
     from monitor.cli.har import archive
+    from monitor.cli.version import version
 
     return archive(plan.transaction, result, started_us=started_us, version=version())
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from monitor.telemetry import plainly  # noqa: F401 - before whatever logs
+
+# isort: split
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace

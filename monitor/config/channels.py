@@ -12,7 +12,7 @@ from monitor.config.models import CHANNEL_KINDS, EVERY_PARTNER, LEVELS, ChannelM
 from monitor.config.problems import Path, unknown
 from monitor.config.wording import faults
 from monitor.core.instant import SECOND_US
-from monitor.notify.log import NAME as LOG
+from monitor.notify import LOG
 
 MIN_RESEND_US = 30 * SECOND_US
 MAX_RESEND_US = 60 * SECOND_US

@@ -37,10 +37,10 @@ from monitor.core.calendar import CalendarError, Hours, day_start_us, first_open
 from monitor.core.instant import DAY_US, SECOND_US, format_seconds
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Level, Priority, Target
 from monitor.core.terms import CreditBase, Subscription, Terms, TermsError, Tier, check_tiers
-from monitor.detector.incidents import Opening
-from monitor.detector.routing import Manners
 from monitor.messages.links import Links
-from monitor.notify.log import NAME as LOG
+from monitor.messages.routing import Manners
+from monitor.notify import LOG
+from monitor.opening import Opening
 from monitor.plan import budget_us
 from monitor.web.tls import Web
 from probes.secret import SecretError, lookup

@@ -11,8 +11,9 @@ from monitor.config.models import CHANNEL_KINDS, ChannelModel, Contact, Provider
 from monitor.core.check import Check, CheckList, Network, default_stale_after_us
 from monitor.core.instant import DAY_US
 from monitor.core.terms import Agreements, Subscription, Terms
-from monitor.detector.incidents import Opening
-from monitor.detector.routing import Manners
+from monitor.messages.routing import Manners
+from monitor.opening import Opening
+from monitor.plan import Plan
 from monitor.web.tls import Web
 from probes.secret import lookup
 from probes.transaction import Spec
@@ -109,6 +110,22 @@ class Settings:
     def check_lists(self, at_us: int = 0) -> tuple[CheckList, ...]:
         """The SLA checks of every service, as facts from `at_us` on."""
         return tuple(service.check_list(at_us) for service in self.services)
+
+    def plans(self) -> tuple[Plan, ...]:
+        """All checks as they are run, in the order of the file."""
+        return tuple(
+            Plan(
+                service=service.id,
+                check=check.id,
+                transaction=check.transaction,
+                interval_us=check.interval_us,
+                timeout_us=check.timeout_us,
+                attempts=check.attempts,
+                sla=check.sla,
+            )
+            for service in self.services
+            for check in service.checks
+        )
 
 
 def secret(reference: str, environment: Mapping[str, str] = os.environ) -> str:

@@ -206,6 +206,8 @@ class Baseline:
     def _keep(self, slot: int, duration_us: int) -> None:
         """Let a run count, if it is the first of its slot and not older than the window."""
         size = len(self._samples)
+        if slot == self._newest and self._samples[slot % size]:
+            return  # as most runs are: not the first of their slot
         for passed in range(max(self._newest, slot - size) + 1, slot + 1):
             self._samples[passed % size] = 0
         self._newest = max(self._newest, slot)

@@ -46,5 +46,7 @@ def list_in_force(lists: Sequence[CheckList], at_us: int) -> CheckList | None:
 
     Of two lists of one instant the later in the sequence holds.
     """
+    if lists and lists[-1].at_us <= at_us:
+        return lists[-1]  # nearly always
     index = bisect_right(lists, at_us, key=lambda entry: entry.at_us)
     return lists[index - 1] if index else None

@@ -36,8 +36,8 @@ def run_item(run: Run, lists: Sequence[CheckList], annulled: Sequence[Span] = ()
     A run stamped before the service had any check list says nothing: no staleness was in force.
     """
     in_force = list_in_force(lists, run.start_us)
-    void = run.outcome is Outcome.INCONCLUSIVE or in_force is None or any(a.contains(run.start_us) for a in annulled)
-    if void or in_force is None:
+    void = annulled and any(a.contains(run.start_us) for a in annulled)
+    if void or in_force is None or run.outcome is Outcome.INCONCLUSIVE:
         return Item(run.start_us, _RUN_FIRST, run.start_us, None)
     return Item(run.start_us, _RUN_FIRST, run.start_us + in_force.stale_after_us, run.outcome)
 

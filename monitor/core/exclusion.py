@@ -170,6 +170,8 @@ class Book:
 
     def annulled(self, source: SourceKey) -> tuple[Span, ...]:
         """The spans of a source whose runs were the monitor's own fault."""
+        if not self.annulments:
+            return ()
         standing = (r.fact for r in self.annulments.values() if r.fact.id not in self.reversals)
         return tuple(fact.span for fact in standing if SourceKey(fact.service, fact.check, fact.location) == source)
 

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar, dataclass_transform
+
+_T = TypeVar("_T")
+
+
+@dataclass_transform(frozen_default=True, kw_only_default=True)
+def _record(cls: type[_T]) -> type[_T]:
+    """A frozen dataclass to the type checker, and hashed as one. At run time its fields could be set: refusing that
+    makes each of them three times dearer to fill, and of these some are made for every run.
+    """
+    return dataclass(slots=True, kw_only=True, unsafe_hash=True)(cls)
 
 
 class Outcome(enum.StrEnum):
@@ -44,7 +54,7 @@ class RunKey(NamedTuple):
     start_us: int
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_record
 class StepRecord:
     """One step of a run as kept for evidence and metrics: phases in microseconds, nothing secret."""
 
@@ -59,7 +69,7 @@ class StepRecord:
     final: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@_record
 class Run:
     """One run. Its stamp `start_us` is the start of its first attempt; `duration_us` ends with its last.
 

@@ -34,7 +34,7 @@ SAVE_US = 60 * SECOND_US
 
 IDLE_US = 5 * SECOND_US
 """A service whose evidence says what it said is judged this often, and when some of it becomes stale: between the two
-nothing can change its verdict.
+nothing can change its verdict. Of many such services a turn judges its share: all at once they would hold up the loop.
 """
 
 REPLAY_RUNS = 5_000
@@ -75,6 +75,7 @@ class Detector:
     _arrival: int = 0
     _seq: int = 0
     _saved_us: int = 0
+    _turned_us: int = 0
     _news_us: dict[str, int] = field(default_factory=dict)
     _stale_us: dict[str, int] = field(default_factory=dict)
 
@@ -207,12 +208,19 @@ class Detector:
         """
         facts: list[Fact] = []
         marks: dict[str, Any] = {}
+        share = max(1, -(len(self.watches) * (self._turned_us - at_us) // IDLE_US))
+        self._turned_us = at_us
         for service, watch in self.watches.items():
+            stale_us = self._stale_us.get(service, ALWAYS.start_us)
+            if at_us <= stale_us and at_us - watch.settled_us < IDLE_US and service not in self._news_us:
+                continue  # as of most: what follows is for those that may have something to be judged
             until_us = min(at_us - self.allowance_us.get(service, 0), open_since.get(service, at_us))
             news_us = self._news_us.get(service)
-            quiet = news_us is None and until_us <= self._stale_us.get(service, ALWAYS.start_us)
-            if quiet and until_us - watch.settled_us < IDLE_US:
-                continue
+            quiet = news_us is None and until_us <= stale_us
+            if quiet:
+                if share == 0 or until_us - watch.settled_us < IDLE_US:
+                    continue
+                share -= 1
             tail = evidence.tail(service, watch.settled_us)
             lists = evidence.lists.get(service, [])
             found = watch.advance(lists, tail, until_us, self._excluded_of(service, evidence), at_us)

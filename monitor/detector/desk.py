@@ -12,11 +12,11 @@ from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.detector.journal import Episode, Journal
-from monitor.detector.routing import Manners
 from monitor.detector.telling import Telling, covered
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import Kind, severity_of
+from monitor.messages.routing import Manners
 from monitor.notify import Alert, Quiet
 
 QUIET_AHEAD_US = 2 * MINUTE_US

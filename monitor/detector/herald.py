@@ -16,11 +16,11 @@ from monitor.core.fact import Fact
 from monitor.core.run import Origin
 from monitor.detector.desk import Desk
 from monitor.detector.journal import Journal
-from monitor.detector.routing import Manners
 from monitor.detector.telling import Telling
 from monitor.detector.watch import Watch
 from monitor.ledger.incidents import Counter, IncidentBook
 from monitor.ledger.record import Basis, RecordKeeper
+from monitor.messages.routing import Manners
 from monitor.notify import Alert, Quiet
 from monitor.storage import OutboxRow, Reader
 

@@ -10,14 +10,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from monitor.core.baseline import DEFAULT, Policy
 from monitor.core.entry import Entry
 from monitor.core.exclusion import Book
 from monitor.core.fact import Fact, Outage
 from monitor.core.incident import Illegal, Phase, State
 from monitor.core.incident_clocks import next_act_us
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
-from monitor.core.instant import MINUTE_US
 from monitor.core.priority import Priority
 from monitor.core.terms import Agreements
 from monitor.detector.pace import MARK, Paces
@@ -25,19 +23,8 @@ from monitor.detector.watch import Watch, outage_id
 from monitor.ledger.incidents import AUTHOR, Carried, Counter, IncidentBook, follow, free_id, settle
 from monitor.ledger.pace import PaceStanding, state_mark
 from monitor.ledger.record import Basis
+from monitor.opening import Opening
 from monitor.storage import OutboxRow, Reader
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Opening:
-    """When trouble becomes an incident. `quiet_us`: what comes back within it is the same one; `baseline` says what is
-    usual, and how much slower is trouble.
-    """
-
-    quiet_us: int = 30 * MINUTE_US
-    failures_after_us: int = 15 * MINUTE_US
-    latency_after_us: int = 15 * MINUTE_US
-    baseline: Policy = DEFAULT
 
 
 @dataclass(slots=True)
@@ -95,8 +82,12 @@ class IncidentWatch:
         for fact in found:
             if isinstance(fact, Outage) and fact.end_us is None:
                 desk.down(watches[fact.service], fact.id, fact.start_us)
+        slow, troubled = self.paces.slow(at_us), desk.troubled()
         for service, watch in watches.items():
-            desk.service(watch, self.paces.slow_since_us(service, at_us))
+            calm = watch.outage is None and watch.failing_since_us is None
+            # Of most services nothing follows: they are well, and no incident of theirs waits to hear of it.
+            if not calm or service in slow or service in troubled:
+                desk.service(watch, slow.get(service))
         for state in list(desk.states.values()):
             if state.phase is not Phase.CLOSED:
                 self._settle(desk, state)
@@ -126,6 +117,14 @@ class _Desk:
     at_us: int
     facts: list[Incident] = field(default_factory=list)
     outbox: list[OutboxRow] = field(default_factory=list)
+
+    def troubled(self) -> set[str]:
+        """The services with an incident that their being well would change."""
+        return {
+            state.service
+            for state in self.states.values()
+            if state.phase is not Phase.CLOSED and state.well_since_us is None
+        }
 
     def service(self, watch: Watch, slow_since_us: int | None) -> None:
         """One service: trouble that goes on becomes an incident, trouble that is over a proposal to close it."""

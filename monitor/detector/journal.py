@@ -8,8 +8,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from monitor.core.instant import format_instant
-from monitor.detector.routing import OPERATORS, Route
 from monitor.messages import Kind, bounded
+from monitor.messages.routing import OPERATORS, Route
 from monitor.storage import OutboxRow
 
 

@@ -59,14 +59,13 @@ class Paces:
                 source: Baseline.load(baseline.dump(), policy) for source, baseline in self.baselines.items()
             }
 
-    def slow_since_us(self, service: str, at_us: int) -> int | None:
-        """Since when some check of the service is above its baseline times the factor; None while none is."""
-        since = [
-            since_us
-            for source, (since_us, last_us) in self._slow.items()
-            if source.service == service and at_us - last_us <= SPEAKS_US
-        ]
-        return min(since, default=None)
+    def slow(self, at_us: int) -> dict[str, int]:
+        """For each service some check of which is above its baseline times the factor, since when."""
+        found: dict[str, int] = {}
+        for source, (since_us, last_us) in self._slow.items():
+            if at_us - last_us <= SPEAKS_US:
+                found[source.service] = min(found.get(source.service, since_us), since_us)
+        return found
 
     def marks(self, at_us: int) -> dict[str, Any]:
         """What is to be kept now: everything from time to time, and between two times what changed its pace."""

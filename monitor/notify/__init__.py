@@ -13,6 +13,9 @@ from typing import Any, Protocol
 
 from monitor.core.instant import SECOND_US
 
+LOG = "log"
+"""The channel that is always there (`monitor.notify.log`)."""
+
 DELIVERY_TIMEOUT_S = 20.0
 """One attempt takes at most this long: a channel that hangs is a channel that failed."""
 

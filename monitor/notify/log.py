@@ -6,8 +6,6 @@ import structlog
 
 from monitor.notify import Message, Receipt
 
-NAME = "log"
-
 _log = structlog.get_logger("jaga.notify")
 
 

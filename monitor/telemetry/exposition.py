@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
 from concurrent.futures import Executor
+from contextlib import contextmanager
 
 from prometheus_client import CollectorRegistry, GCCollector, PlatformCollector, ProcessCollector
 from prometheus_client.exposition import choose_encoder
@@ -20,6 +22,20 @@ KEPT_NS = 1_000_000_000
 _NO_DOTS = ("escaping=dots", "escaping=underscores")
 
 Rendered = tuple[bytes, str]
+
+
+@contextmanager
+def _not_collecting() -> Iterator[None]:
+    """Without the garbage collector, which holds the interpreter until it is through, and finds nothing: what a page is
+    made of goes with it, without a cycle, but there is so much of it that the collector would run dozens of times.
+    """
+    collects = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if collects:
+            gc.enable()
 
 
 class Exposition:
@@ -66,6 +82,10 @@ class Exposition:
             return kept[1], content_type
 
     def _render(self, format_: Format, encode: Callable[[Collector], bytes]) -> bytes:
+        with _not_collecting():
+            return self._page(format_, encode)
+
+    def _page(self, format_: Format, encode: Callable[[Collector], bytes]) -> bytes:
         began_ns = self._now_ns()
         shown = families(self._snapshot(), expose_money=self._expose_money, rendering_us=self._rendering_us)
         body = self._renderer.render(shown, format_, and_then=encode(self._standard))

@@ -62,3 +62,18 @@ async def test_the_verb_of_the_daemon_loads_nothing_for_colours_and_no_mapper_of
     )
     said, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
     assert said.decode().split() == ["[]"]
+
+
+async def test_the_verbs_load_nothing_of_the_daemon_nor_for_colours() -> None:
+    """Each of them imported: what a verb needs of the daemon, it imports when it runs."""
+    program = (
+        "import importlib, sys, monitor.cli as cli; "
+        "[importlib.import_module(verb.module) for name, verb in cli._VERBS.items() if name not in ('run', 'demo')]; "
+        "print([m for m in ('aiohttp', 'monitor.app', 'monitor.detector', 'rich') if m in sys.modules])"
+    )
+    root = Path(__file__).parents[2]
+    process = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", program, cwd=root, stdout=asyncio.subprocess.PIPE
+    )
+    said, _ = await asyncio.wait_for(process.communicate(), WITHIN_S)
+    assert said.decode().split() == ["[]"]

@@ -23,10 +23,10 @@ from monitor.core.baseline import Policy
 from monitor.core.fact import ChecksAdopted, Retired
 from monitor.core.run import Outcome, Run
 from monitor.core.terms import Fee
-from monitor.detector.incidents import Opening
 from monitor.ledger.act import Done
 from monitor.ledger.command import AnnounceMaintenance, Notified
 from monitor.ledger.decide import Refused
+from monitor.opening import Opening
 from monitor.storage.sqlite import open_reader
 from probes import transaction
 from tests.simulation.loop import SimulatedClock, VirtualLoop

@@ -16,7 +16,7 @@ from monitor.core.check import Network
 from monitor.core.instant import HOUR_US, SECOND_US, from_datetime, to_datetime
 from monitor.core.priority import AGREED_LEVELS, AGREED_TARGETS, Priority, Served, Target
 from monitor.core.terms import CreditBase, Fee
-from monitor.detector.incidents import Opening
+from monitor.opening import Opening
 from tests.config.conftest import ENVIRONMENT, GOOD, Read, Refused
 
 

@@ -10,7 +10,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from monitor.core.calendar import Month, MonthError, claim_deadline_us, day_start_us, days, month_of, month_span
+from monitor.core.calendar import (
+    Month,
+    MonthError,
+    claim_deadline_us,
+    day_start_us,
+    days,
+    deadline_from_us,
+    month_of,
+    month_span,
+)
 from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, format_instant, parse_instant, to_datetime
 from monitor.core.span import Span, measure_us
 
@@ -184,6 +193,20 @@ def test_the_deadline_counts_days_of_the_zone_not_of_24_hours() -> None:
     deadline_us = claim_deadline_us(Month(2026, 2), 30, berlin)
     assert format_instant(deadline_us, berlin) == "2026-03-31T00:00:00+02:00"
     assert deadline_us - month_span(Month(2026, 2), berlin).end_us == 30 * DAY_US - HOUR_US
+
+
+@pytest.mark.parametrize(
+    ("issued", "within_days", "deadline"),
+    [
+        ("2026-05-20T00:00:00+07:00", 30, "2026-06-20T00:00:00+07:00"),  # through 19 June
+        ("2026-05-20T23:59:59.999999+07:00", 30, "2026-06-20T00:00:00+07:00"),  # the day counts, not the hour
+        ("2026-05-19T17:00:00+00:00", 30, "2026-06-20T00:00:00+07:00"),  # the zone's day, not the day in UTC
+        ("2028-02-28T12:00:00+07:00", 1, "2028-03-01T00:00:00+07:00"),
+        ("2026-12-31T12:00:00+07:00", 0, "2027-01-01T00:00:00+07:00"),
+    ],
+)
+def test_a_period_from_an_issue_ends_with_its_last_day(issued: str, within_days: int, deadline: str) -> None:
+    assert format_instant(deadline_from_us(parse_instant(issued), within_days, JAKARTA), JAKARTA) == deadline
 
 
 def test_a_negative_claim_period_is_a_broken_invariant() -> None:

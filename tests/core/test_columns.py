@@ -97,6 +97,13 @@ def test_what_a_histogram_was_made_of_is_read_by_it(columns: list[list[int]]) ->
     assert reader.rest == 0
 
 
+@pytest.mark.parametrize("own", [False, True])
+def test_a_column_with_a_number_of_no_class_of_the_histogram_is_not_written_by_it(own: bool) -> None:
+    histogram = Histogram(base=0, own=own, parts=0, first=0, sizes=(1, 1, 1))  # 0; 1; 2 and 3 from the middle
+    assert write_by(histogram, 0, [0, 0, 0, 1, 3]) is not None
+    assert write_by(histogram, 0, [0, 0, 0, 0, 4]) is None
+
+
 @given(st.integers(-(2**MOST_BITS) + 1, 2**MOST_BITS - 1), st.integers(0, 3))
 def test_every_number_is_of_one_class(value: int, parts: int) -> None:
     number, bits, low = class_of(value, parts)

@@ -146,6 +146,16 @@ def test_a_changed_list_acts_from_its_instant_and_never_backwards() -> None:
     assert [(s.start_us, s.verdict, s.failing, s.total) for s in spans] == [(0, UP, 1, 2), (50, DOWN, 1, 1)]
 
 
+def test_a_list_that_changes_nothing_cuts_no_span() -> None:
+    lists = [listing("web"), listing("web", at_us=50)]
+    assert judge(lists, always(web=FAIL), Span(0, 100)) == [VerdictSpan(0, 100, DOWN, 1, 0, 1, Rule.MAJORITY)]
+
+
+def test_evidence_outside_the_time_does_not_count() -> None:
+    evidence = {source("web"): [OutcomeSpan(0, 10, FAIL), OutcomeSpan(10, 20, PASS), OutcomeSpan(20, 30, FAIL)]}
+    assert judge([listing("web")], evidence, Span(10, 20)) == [VerdictSpan(10, 20, UP, 0, 0, 1)]
+
+
 def test_a_list_at_the_edges_of_the_time_makes_no_empty_span() -> None:
     lists = [listing("web"), listing("web", "api", at_us=100), listing("web", at_us=0)]
     assert len(judge(sorted(lists, key=lambda entry: entry.at_us), always(web=PASS), Span(0, 100))) == 1

@@ -16,7 +16,7 @@ from monitor.core.fact import Annulment, ChecksAdopted, Fact, Maintenance, Notic
 from monitor.core.run import Origin, Outcome, OutcomeSpan, Run, SourceKey, StepRecord
 from monitor.core.span import Span
 from monitor.core.terms import Agreements, Fee, Subscription, Terms, Tier
-from monitor.detector import Detector, outage_id
+from monitor.detector import IDLE_US, Detector, outage_id
 from monitor.storage import Committed, Unit
 from monitor.storage.sqlite import open_store
 from monitor.storage.writing import SqlStore
@@ -198,6 +198,28 @@ def test_a_service_is_judged_when_its_evidence_says_something_else_and_else_now_
         assert watch.settled_us == at(settled), minute
     bench.settle(2.4)
     assert [(fact.start_us, fact.end_us) for fact in bench.outages()] == [(at(1.15), None), (at(1.15), at(1.3))]
+
+
+def test_of_many_services_without_news_a_turn_judges_its_share(tmp_path: Path) -> None:
+    services = [f"s{number}" for number in range(40)]
+    bench = Bench(tmp_path)
+    own = adopted("login")
+    bench.write(0, facts=tuple(replace(own, list=replace(own.list, service=service)) for service in services))
+    bench.write(0.1, *(replace(run_at(0.1), service=service) for service in services))
+    while bench.owed is not None or len({watch.settled_us for watch in bench.detector.watches.values()}) > 1:
+        bench.settle(0.2)
+    watches, judged = bench.detector.watches, []
+    for turn in range(1, 60):  # of a quarter of a second each, for 15 s
+        before = {service: watch.settled_us for service, watch in watches.items()}
+        bench.write(0.2 + turn / 24)
+        judged.append(sum(watch.settled_us > before[service] for service, watch in watches.items()))
+        behind_us = at(0.2 + turn / 24) - min(watch.settled_us for watch in watches.values())
+        assert behind_us <= 2 * IDLE_US, turn
+    assert max(judged) <= 2, "a twentieth of them"
+    assert sum(judged) == 2 * len(services), "each every five seconds, from the fifth on"
+    bench.write(0.2 + 60 / 24 + 1)  # after six seconds in which there was no turn
+    assert {watch.settled_us for watch in watches.values()} == {at(0.2 + 60 / 24 + 1)}
+    bench.store.close()
 
 
 def test_what_was_learnt_while_evidence_was_still_to_come_is_judged_once_it_has_come(bench: Bench) -> None:

@@ -14,12 +14,12 @@ from monitor.core.instant import DAY_US, HOUR_US, MINUTE_US, SECOND_US, format_i
 from monitor.core.priority import Priority
 from monitor.detector.herald import Herald
 from monitor.detector.journal import Journal
-from monitor.detector.routing import Manners, Route
 from monitor.detector.watch import OpenOutage, Watch
 from monitor.ledger.command import AnnounceMaintenance, CloseMonth, FileClaim, Notified, NotifyMaintenance
 from monitor.ledger.incidents import AUTHOR, Counter, IncidentBook
 from monitor.messages import FOR_OPERATORS, Kind, Severity
 from monitor.messages.links import Links
+from monitor.messages.routing import Manners, Route
 from monitor.notify import Quiet
 from monitor.storage import OutboxRow, Unit
 from tests.ledger.keeping import AGREEMENTS, CLOSING, END, START, Keeper, kept, watched_april

@@ -19,10 +19,11 @@ from monitor.core.incident_fact import Cause, Incident, IncidentEvent
 from monitor.core.instant import HOUR_US
 from monitor.core.run import Outcome, Run
 from monitor.detector import Detector
-from monitor.detector.incidents import IncidentWatch, Opening
+from monitor.detector.incidents import IncidentWatch
 from monitor.ledger.incidents import IncidentBook
 from monitor.ledger.pace import SPEAKS_US, degraded, paces, state_mark
 from monitor.ledger.record import Basis
+from monitor.opening import Opening
 from monitor.storage import Unit
 from tests.detector.test_detector import AGREEMENTS, MINUTE, START_US, Bench, adopted, run_at
 
@@ -286,7 +287,7 @@ def test_a_baseline_that_cannot_be_read_begins_anew(bench: IncidentBench) -> Non
     source = run_at(0).source
     assert bench.detector.incidents.paces.baselines[source].level_us(START_US + 3000 * MINUTE) is None
     answers(bench, 3000, 3010, 900_000)
-    assert bench.detector.incidents.paces.slow_since_us("portal", START_US + 9000 * MINUTE) is None
+    assert bench.detector.incidents.paces.slow(START_US + 9000 * MINUTE) == {}
 
 
 def test_a_clock_that_was_put_back_stops_nothing(bench: IncidentBench) -> None:

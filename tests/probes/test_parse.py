@@ -193,7 +193,7 @@ def test_the_same_settings_are_equal_and_marks_stay_unreplaced() -> None:
     assert parse(data) == parse(data)
     spec = parse(data).steps[0].spec
     assert spec.bearer == "${TOKEN}"
-    assert spec.trust == TlsPolicy(ca_file="/ca.pem", alpn=("http/1.1",))
+    assert spec.made.trust == TlsPolicy(ca_file="/ca.pem", alpn=("http/1.1",))
     assert parse(data).steps[0].expect.status == ((200, 299), (404, 404))
 
 

@@ -263,6 +263,41 @@ def test_every_service_knows_since_when_it_has_runs_open(loop: VirtualLoop) -> N
     bench.play(story())
 
 
+def test_runs_that_wait_for_their_own_or_for_a_free_place_are_open_too(loop: VirtualLoop) -> None:
+    bench = Bench(loop, max_in_flight=1)
+    bench.takes_s = lambda _plan: 11.0
+
+    async def story() -> None:
+        bench.scheduler.replace(in_step([plan("a"), plan("b", service="other"), plan("c", 30, service="third")]))
+        await bench.until(3)
+        assert bench.scheduler.open_since() == dict.fromkeys(("portal", "other", "third"), START_US + 3 * SECOND)
+        await bench.until(13.5)
+        since = bench.scheduler.open_since()
+        assert since["portal"] == START_US + 3 * SECOND, "under way, and its next slot waits for it"
+        assert since["other"] == START_US + 13 * SECOND, "the slot before was given up, this one waits for a place"
+        assert since["third"] == START_US + 3 * SECOND
+
+    bench.play(story())
+
+
+def test_many_slots_that_are_due_are_all_open_and_those_that_are_not_are_none(loop: VirtualLoop) -> None:
+    bench = Bench(loop)
+
+    async def story() -> None:
+        services = [plan("a", 10 + number, service=f"s{number}") for number in range(40)]
+        bench.scheduler.replace(staggered(services))
+        await bench.until(0)
+        entries = bench.scheduler._entries.values()
+        due = {entry.scheduled.plan.service: entry.next_us for entry in entries}
+        bench.stall(20)
+        now_us = bench.clock.now_us()
+        expected = {service: slot_us for service, slot_us in due.items() if slot_us <= now_us}
+        assert 0 < len(expected) < len(services)
+        assert bench.scheduler.open_since() == expected
+
+    bench.play(story())
+
+
 def test_a_reload_leaves_unchanged_checks_alone_and_gives_no_gap_longer_than_an_interval(loop: VirtualLoop) -> None:
     bench = Bench(loop)
 

@@ -21,10 +21,10 @@ from monitor.config import ChannelSettings
 from monitor.config.models import ChannelModel, Contact
 from monitor.core.fact import Notice, Outage
 from monitor.core.incident_fact import Delivery
-from monitor.detector.routing import Manners
 from monitor.ledger.act import Done
 from monitor.ledger.command import AnnounceMaintenance, CancelMaintenance
 from monitor.ledger.incidents.command import AcknowledgeIncident
+from monitor.messages.routing import Manners
 from monitor.storage.sqlite import open_reader
 from tests.simulation.loop import VirtualLoop
 from tests.simulation.test_day import statement

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import math
 import shutil
 import subprocess
 import threading
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 
@@ -210,3 +212,19 @@ def test_a_duration_on_a_bound_belongs_to_its_bucket() -> None:
         histogram.observe(duration_us)
     assert histogram.tally().counts == (2, 2, 1)
     assert histogram.tally().sum_us == 62
+
+
+@pytest.mark.parametrize("breaks", [False, True])
+async def test_the_garbage_collector_rests_while_a_page_is_made(breaks: bool) -> None:
+    collects: list[bool] = []
+
+    def take() -> Snapshot:
+        collects.append(gc.isenabled())
+        if breaks:
+            raise OSError("no snapshot")
+        return example.snapshot()
+
+    with suppress(OSError):
+        await Exposition(take, now_ns=_Clock()).render("")
+    assert collects == [False]
+    assert gc.isenabled()
