@@ -69,32 +69,33 @@ def state_mark(source: SourceKey) -> str:
     return STATE_MARK + "/".join(source)
 
 
-def paces(reader: Reader, runs: Iterable[Run]) -> dict[SourceKey, PaceStanding]:
-    """The states of those whose latest `runs` these are, each with its last answer. Without a state it has no place."""
-    latest = {run.source: run for run in runs}
-    kept: dict[SourceKey, PaceStanding] = {}
-    for service in {source.service for source in latest}:
-        kept |= _kept(reader, service)
-    return {source: _with(kept[source], run) for source, run in latest.items() if source in kept}
-
-
-def degraded(reader: Reader, now_us: int, service: str | None = None) -> dict[SourceKey, PaceStanding]:
-    """The checks and locations (of a service) that are degraded at an instant, by source."""
-    slow = {source: kept for source, kept in _kept(reader, service).items() if kept.pace is Pace.DEGRADED}
-    for name in {source.service for source in slow}:
-        for run in reader.latest_runs(name):
-            if run.source in slow:
-                slow[run.source] = _with(slow[run.source], run)
-    return {source: kept for source, kept in sorted(slow.items()) if kept.holds(now_us)}
-
-
-def _kept(reader: Reader, service: str | None) -> dict[SourceKey, PaceStanding]:
+def states(reader: Reader, service: str | None = None) -> dict[SourceKey, PaceStanding]:
+    """The states (of a service) as they were kept last; what cannot be read is none."""
     prefix = STATE_MARK if service is None else f"{STATE_MARK}{service}/"
     read = (
         (SourceKey(*name.removeprefix(STATE_MARK).split("/")), PaceStanding.of(orjson.loads(value)))
         for name, value in reader.marks(prefix).items()
     )
     return {source: standing for source, standing in read if standing is not None}
+
+
+def paces(reader: Reader, runs: Iterable[Run]) -> dict[SourceKey, PaceStanding]:
+    """The states of those whose latest `runs` these are, each with its last answer. Without a state it has no place."""
+    latest = {run.source: run for run in runs}
+    kept: dict[SourceKey, PaceStanding] = {}
+    for service in {source.service for source in latest}:
+        kept |= states(reader, service)
+    return {source: _with(kept[source], run) for source, run in latest.items() if source in kept}
+
+
+def degraded(reader: Reader, now_us: int, service: str | None = None) -> dict[SourceKey, PaceStanding]:
+    """The checks and locations (of a service) that are degraded at an instant, by source."""
+    slow = {source: kept for source, kept in states(reader, service).items() if kept.pace is Pace.DEGRADED}
+    for name in {source.service for source in slow}:
+        for run in reader.latest_runs(name):
+            if run.source in slow:
+                slow[run.source] = _with(slow[run.source], run)
+    return {source: kept for source, kept in sorted(slow.items()) if kept.holds(now_us)}
 
 
 def _with(standing: PaceStanding, run: Run) -> PaceStanding:
