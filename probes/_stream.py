@@ -240,7 +240,7 @@ class Connection(Waiter):
     def _take(self, limit: int, doing: str) -> Generator[Waiter | None, None, bytes]:
         while True:
             if not self._readable:
-                if not self._stamped and self._in_order and self._tls is None:
+                if not self._stamped and self._in_order:
                     self._stamped = ask_for_stamps(self._sock)
                 self._burst, self._wants_read = 0, True
                 if not self.expired:
@@ -253,7 +253,7 @@ class Connection(Waiter):
                 self._burst = 0
                 yield None  # to all that is ready: one turn of the loop
             try:
-                data = self._stamped_piece(limit) if self._stamped and self._tls is None else self._sock.recv(limit)
+                data = self._stamped_piece(limit) if self._stamped else self._sock.recv(limit)
             except BlockingIOError:
                 self._readable = False
                 continue
@@ -265,7 +265,9 @@ class Connection(Waiter):
             return data
 
     def _stamped_piece(self, limit: int) -> bytes:
-        """What has come, and for how long it has lain in the kernel: its last segment, where there are several."""
+        """What has come, and for how long it has lain in the kernel: its last segment, where there are several. Of what
+        TLS makes of it later, that was how long at least.
+        """
         piece: bytes
         piece, ancillary, _, _ = self._sock.recvmsg(limit, STAMP_BYTES)
         self.queued_ns = queued_ns(ancillary) if ancillary else 0
@@ -304,7 +306,6 @@ class Connection(Waiter):
 
     async def _handshake(self, context: ssl.SSLContext, server_name: str) -> None:
         doing = _SHAKING_HANDS
-        self.queued_ns = 0  # from here on nothing is known of when it came
         self._incoming, self._outgoing = ssl.MemoryBIO(), ssl.MemoryBIO()
         tls = self._tls = context.wrap_bio(self._incoming, self._outgoing, server_hostname=server_name)
         while True:

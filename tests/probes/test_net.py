@@ -261,6 +261,28 @@ async def test_cancellation_leaves_nothing(hostile: Hostile, network: LiveNetwor
     assert len(asyncio.all_tasks()) == 1
 
 
+async def test_deadlines_that_are_over_are_swept_out_and_the_others_fire_in_their_order(network: LiveNetwork) -> None:
+    poller, all_fired = Poller(), asyncio.Event()
+    fired: list[tuple[int, int]] = []
+
+    class Noted(Waiter):
+        def fire(self, now_ns: int) -> None:
+            fired.append((self.at_ns, now_ns))
+            if len(fired) == len(kept):
+                all_fired.set()
+
+    ctx = context(network, timeout_s=60)
+    start_ns = ctx.now_ns()
+    kept = [Noted(ctx, start_ns + ms * 1_000_000, poller) for ms in (9, 1, 5, 5, 3)]
+    for number in range(5_000):
+        Noted(ctx, start_ns + (number % 7) * 1_000_000, poller).wait_no_more()
+    assert len(poller._due) < 1_000
+    await asyncio.wait_for(all_fired.wait(), 60)
+    poller.close()
+    assert [at_ns for at_ns, _ in fired] == sorted(waiter.at_ns for waiter in kept)
+    assert all(at_ns <= now_ns for at_ns, now_ns in fired), "none fires before its instant"
+
+
 @pytest.mark.parametrize("late_ns", [0, LATE_NS, LATE_NS + 1])
 async def test_a_deadline_just_fires_unless_it_fires_late(late_ns: int, network: LiveNetwork) -> None:
     """On a clock that the test moves while the loop's own goes on: to the deadline, or past it."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import ssl
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -222,3 +223,27 @@ async def test_https_never_leads_to_http(authority: tuple[trustme.CA, str], netw
         result = await ask(network, https(port, ca_file=ca_file))
     assert (result.outcome, result.reason) == (Outcome.FAIL, FailReason.PROTOCOL)
     assert "from https to http" in (result.message or "")
+
+
+async def test_the_first_byte_does_not_wait_for_our_loop_under_tls_either(authority: tuple[trustme.CA, str]) -> None:
+    """The answer has lain in the kernel for long when the loop has time to decrypt it: its stamp counts."""
+    ca, ca_file = authority
+
+    async def asks(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.readuntil(b"\r\n\r\n")
+        writer.write(GOOD)
+        await writer.drain()
+        time.sleep(0.4)  # noqa: ASYNC251 - the fault itself: the server is in this loop, its answer is out
+        await reader.read()  # an end of ours would be stamped too
+        writer.close()
+
+    network = LiveNetwork()
+    async with listening(asks, server_context(ca.issue_cert("a.test"))) as port:
+        waited_ns: list[int] = []
+        # A busy machine may let the server itself wait, and the kernel begins with stamps when it gets to it.
+        while min(waited_ns, default=400_000_000) >= 200_000_000 and len(waited_ns) < 20:
+            (step,) = (await ask(network, https(port, ca_file=ca_file))).steps
+            assert step.duration_ns > 400_000_000
+            waited_ns.append(step.phases_ns[Phase.PROCESSING] + step.phases_ns[Phase.TRANSFER])
+    network.close()
+    assert min(waited_ns) < 200_000_000
