@@ -19,6 +19,7 @@ from monitor.core.run import SourceKey
 from monitor.detector import CheckCounts, Detector
 from monitor.ledger.kept import FigureKeeper
 from monitor.ledger.month import Months
+from monitor.ledger.pace import PaceStanding, degraded
 from monitor.ledger.record import RecordKeeper
 from monitor.ledger.standing import ServiceStanding, standings
 from monitor.plan import Plan
@@ -47,6 +48,14 @@ SHOWN_GAPS = 10
 
 KEPT_US = SECOND_US
 """Standings are computed at most this often, however many ask."""
+
+
+class _Shown(NamedTuple):
+    """How the services stood at an instant, and which checks were degraded."""
+
+    at_us: int
+    standings: tuple[ServiceStanding, ...]
+    degraded: Mapping[SourceKey, PaceStanding]
 
 
 class _Described(NamedTuple):
@@ -86,7 +95,7 @@ class Views:
     _figures: FigureKeeper = field(default_factory=FigureKeeper)
     _statements: samples.StatementSamples = field(default_factory=samples.StatementSamples)
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
-    _kept: tuple[int, tuple[ServiceStanding, ...]] | None = None
+    _kept: _Shown | None = None
     _described: tuple[tuple[Plan, ...], tuple[_Described, ...]] = ((), ())
 
     def count_entries(self) -> None:
@@ -105,18 +114,23 @@ class Views:
 
     async def standings(self) -> tuple[ServiceStanding, ...]:
         """How the services stand, at most a second old."""
+        return (await self._shown()).standings
+
+    async def _shown(self) -> _Shown:
         async with self._asking:
             now_us = self.clock.now_us()
-            if self._kept is None or not 0 <= now_us - self._kept[0] < KEPT_US:
-                found: tuple[ServiceStanding, ...] = await self.read(lambda: self._standings(now_us)[1])
-                self._kept = (now_us, found)
-            return self._kept[1]
+            if self._kept is None or not 0 <= now_us - self._kept.at_us < KEPT_US:
+                self._kept = await self.read(
+                    lambda: _Shown(now_us, self._standings(now_us)[1], degraded(self.store, now_us))
+                )
+            return self._kept
 
     async def status(self) -> Mapping[str, Any]:
         """The status document of now; whether anything keeps its clock right (null: not known); what the record could
         not take.
         """
-        document = status_document(await self.standings(), self.clock.now_us())
+        shown = await self._shown()
+        document = status_document(shown.standings, self.clock.now_us(), shown.degraded)
         clock = {"synchronised": self.timekeeper.sync().synchronised, "in_doubt": self.timekeeper.why_not_ready()}
         return {**document, "clock": clock, "record": await self._shortcomings()}
 

@@ -11,17 +11,22 @@ from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.place import place_options
 from monitor.cli.reading import reading, settings
 from monitor.cli.ready import why_not_ready
+from monitor.ledger.month import Months
+from monitor.ledger.pace import degraded, paces
 from monitor.ledger.standing import standings
-from monitor.web.status import status_document
+from monitor.web.status import run_document, status_document
 
 
 @click.command("status", epilog="Example: jaga status --json")
 @click.argument("services", nargs=-1)
 @click.option("--json", "json_", is_flag=True, help="As JSON: the document of /api/v1/status.")
+@click.option("--checks", is_flag=True, help="Each check and location: its latest run, and what is usual for it.")
 @click.option("--ready", is_flag=True, help="Only ask the daemon whether it is ready: exit code 0 or 1.")
 @place_options
-def command(services: tuple[str, ...], json_: bool, ready: bool) -> None:  # noqa: FBT001 - click hands options over by name
-    """Verdict, failing checks, open outage and month so far of all SERVICES, or of those named.
+def command(services: tuple[str, ...], json_: bool, checks: bool, ready: bool) -> None:  # noqa: FBT001 - click hands options over by name
+    """Verdict, failing and degraded checks, open outage and month so far of all SERVICES, or of those named.
+
+    A check is degraded while it passes and takes several times as long as usual: no failure, and no downtime.
 
     Reads the ledger, so it answers beside a running daemon and without one; but for --ready, which asks the daemon.
     """
@@ -30,12 +35,18 @@ def command(services: tuple[str, ...], json_: bool, ready: bool) -> None:  # noq
         return
     with reading() as months:
         found = standings(months, services or None)
-        document = status_document(found, months.now_us)
+        document = status_document(found, months.now_us, degraded(months.reader, months.now_us))
+        if checks:
+            _add_runs(document, months)
     missing = sorted(set(services) - {standing.service for standing in found})
     if missing:
         raise click.UsageError(f"there is no service {', '.join(missing)}; jaga status lists those there are")
     if json_:
         show.as_json(document)
+        return
+    if checks:
+        rows = [_check(service["id"], run) for service in document["services"] for run in service["runs"]]
+        show.table(("check", "location", "latest run", "took", "usual", "pace"), rows, empty="Nothing has run yet.")
         return
     show.table(
         ("service", "verdict", "why", "failing", "open outage", "month so far"),
@@ -57,10 +68,41 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
     return (
         service["id"],
         service["verdict"],
-        "; ".join([service["why"], *map(_window, service["maintenance"])]),
+        "; ".join([service["why"], *map(_slow, service["degraded"]), *map(_window, service["maintenance"])]),
         ", ".join(service["failing"]) or "none",
         f"since {outage['start']}" if outage else "none",
         "; ".join(map(_month, service["months"])) or "no partner",
+    )
+
+
+def _add_runs(document: dict[str, Any], months: Months) -> None:
+    """The latest run of each check and location, as /api/v1/services/{id} has it."""
+    for service in document["services"]:
+        runs = months.reader.latest_runs(service["id"])
+        known = paces(months.reader, runs)
+        service["runs"] = [run_document(run, known.get(run.source), months.now_us) for run in runs]
+
+
+def _slow(slow: dict[str, Any]) -> str:
+    takes = f"{slow['duration_seconds']} s, {_usual(slow)}"
+    return f"{slow['check']} at {slow['location']} degraded since {slow['since']} ({takes})"
+
+
+def _usual(found: dict[str, Any]) -> str:
+    if found["usual_seconds"] is None:
+        return "not known yet"
+    return f"usually {found['usual_seconds']} s, the median of {found['usual_runs']} runs"
+
+
+def _check(service: str, run: dict[str, Any]) -> tuple[str, ...]:
+    pace = run["pace"]
+    return (
+        f"{service}/{run['check']}",
+        run["location"],
+        f"{run['outcome']} at {run['at']}",
+        f"{run['duration_seconds']} s",
+        _usual(pace),
+        pace["state"] if pace["since"] is None else f"{pace['state']} since {pace['since']}",
     )
 
 

@@ -77,7 +77,7 @@ DEFAULT = Policy()
 class Judged(NamedTuple):
     """What one run says of the pace. `since_us` is the stamp of the first run of the streak that made `pace`;
     `changed` is true for the run that completed it. `slow` is of this run alone. `baseline_us` is None while nothing
-    is known, and the pace is unknown then.
+    is known, and the pace is unknown then; else it is the median of `samples` runs.
     """
 
     pace: Pace
@@ -85,6 +85,7 @@ class Judged(NamedTuple):
     changed: bool
     slow: bool
     baseline_us: int | None
+    samples: int = 0
 
 
 def response_us(run: Run) -> int | None:
@@ -106,7 +107,18 @@ class Baseline:
     for is the caller's (`stale_after`).
     """
 
-    __slots__ = ("_begun_us", "_level", "_level_hour", "_newest", "_samples", "_since_us", "_streak", "pace", "policy")
+    __slots__ = (
+        "_begun_us",
+        "_level",
+        "_level_hour",
+        "_level_samples",
+        "_newest",
+        "_samples",
+        "_since_us",
+        "_streak",
+        "pace",
+        "policy",
+    )
 
     def __init__(self, policy: Policy = DEFAULT) -> None:
         self.policy = policy
@@ -115,6 +127,7 @@ class Baseline:
         self._samples = array("I", bytes(4 * (policy.window_days * _HOURS_A_DAY + 1) * _SLOTS_AN_HOUR))
         self._newest = 0
         self._level: int | None = None
+        self._level_samples = 0
         self._level_hour = -1
         self._streak = 0  # runs in a row that speak for the other pace, …
         self._begun_us = 0  # … and the stamp of the first of them
@@ -129,13 +142,13 @@ class Baseline:
         else:
             changed = self._count(Pace.DEGRADED if slow else Pace.NORMAL, at_us)
         self._keep(at_us // SLOT_US, duration_us)
-        return Judged(self.pace, self._since_us, changed, slow, baseline_us)
+        return Judged(self.pace, self._since_us, changed, slow, baseline_us, self._level_samples)
 
     def level_us(self, at_us: int) -> int | None:
         """The usual duration at an instant, in microseconds; None while too little is known."""
         hour = at_us // HOUR_US
         if hour != self._level_hour:
-            self._level, self._level_hour = self._median_before(hour), hour
+            (self._level, self._level_samples), self._level_hour = self._median_before(hour), hour
         return self._level
 
     def dump(self) -> bytes:
@@ -201,13 +214,14 @@ class Baseline:
         if slot > self._newest - size and not self._samples[slot % size]:
             self._samples[slot % size] = min(max(duration_us, 1), _LONGEST_US)
 
-    def _median_before(self, hour: int) -> int | None:
+    def _median_before(self, hour: int) -> tuple[int | None, int]:
+        """The median of what counts for an hour, and of how many; (None, 0) while that is too little."""
         same_hour, whole_window = range(_HOURS_A_DAY, self._hours + 1, _HOURS_A_DAY), range(1, self._hours + 1)
         for hours_ago in (same_hour, whole_window) if self.policy.by_hour else (whole_window,):
             found = sorted(sample for ago in hours_ago for sample in self._of_hour(hour - ago))
             if len(found) >= self.policy.min_samples:
-                return (found[(len(found) - 1) // 2] + found[len(found) // 2]) // 2
-        return None
+                return (found[(len(found) - 1) // 2] + found[len(found) // 2]) // 2, len(found)
+        return None, 0
 
     @property
     def _hours(self) -> int:

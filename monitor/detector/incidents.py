@@ -21,6 +21,7 @@ from monitor.core.terms import Agreements
 from monitor.detector.pace import MARK, Paces
 from monitor.detector.watch import Watch, outage_id
 from monitor.ledger.incidents import AUTHOR, Carried, Counter, IncidentBook, follow, free_id, settle
+from monitor.ledger.pace import states
 from monitor.ledger.record import Basis
 from monitor.opening import Opening
 from monitor.storage import OutboxRow, Reader
@@ -49,10 +50,11 @@ class IncidentWatch:
         self.book = IncidentBook(first_own_seq=reader.first_own_entry())
         for entry in reader.entries(types=(Incident.TYPE,)):
             self.book.take(entry)
+        known = states(reader)
         for source in reader.sources():
             kept = reader.mark(MARK + "/".join(source))
             if kept is not None:
-                self.paces.load(source, kept)
+                self.paces.load(source, kept, known.get(source))
         self.changed()
 
     def take(self, entries: Iterable[Entry]) -> None:

@@ -1,7 +1,8 @@
 """How fast the checks of a service answer against what is usual for them: since when a service is much slower.
 
-Only what a latency incident needs: the baseline of each check and location, fed with committed runs, kept over restarts
-now and then. What a crash loses of it are samples of minutes in a window of days.
+The baseline of each check and location, fed with committed runs, kept over restarts now and then and whenever the pace
+changes. What a crash loses of it are samples of minutes in a window of days. The state is kept beside each baseline,
+so that whoever reads the record sees it (`monitor.ledger.pace`).
 """
 
 from __future__ import annotations
@@ -11,16 +12,14 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-from monitor.core.baseline import DEFAULT, Baseline, Pace, Policy, response_us
+from monitor.core.baseline import DEFAULT, Baseline, Judged, Pace, Policy, response_us
 from monitor.core.instant import MINUTE_US
 from monitor.core.run import Run, SourceKey
+from monitor.ledger.pace import SPEAKS_US, PaceStanding, state_mark
 
 MARK = "pace/"
 KEEP_US = 10 * MINUTE_US
 """How often the baselines are kept; each is 4 KiB."""
-
-SPEAKS_US = 30 * MINUTE_US
-"""How long the last answer of a check speaks for its pace."""
 
 
 @dataclass(slots=True)
@@ -29,7 +28,9 @@ class Paces:
 
     policy: Policy = DEFAULT
     baselines: dict[SourceKey, Baseline] = field(default_factory=dict)
-    _slow: dict[SourceKey, tuple[int, int]] = field(default_factory=dict)
+    _last: dict[SourceKey, tuple[Judged, int, int]] = field(default_factory=dict)  # with its stamp and duration
+    _slow: dict[SourceKey, tuple[int, int]] = field(default_factory=dict)  # since when, and the last answer
+    _changed: set[SourceKey] = field(default_factory=set)
     _kept_us: int = 0
 
     def take(self, run: Run) -> None:
@@ -42,6 +43,9 @@ class Paces:
         if baseline is None:
             baseline = self.baselines[source] = Baseline(self.policy)
         judged = baseline.take(run.start_us, duration_us)
+        self._last[source] = judged, run.start_us, duration_us
+        if judged.changed:
+            self._changed.add(source)
         if judged.pace is Pace.DEGRADED:
             self._slow[source] = (judged.since_us, run.start_us)
         else:
@@ -64,18 +68,28 @@ class Paces:
         return found
 
     def marks(self, at_us: int) -> dict[str, Any]:
-        """What is to be kept now; nothing between two times of keeping."""
-        if at_us - self._kept_us < KEEP_US:
+        """What is to be kept now: everything from time to time, and between two times what changed its pace."""
+        due = self.baselines.keys() if at_us - self._kept_us >= KEEP_US else self._changed
+        if not due:
             return {}
-        self._kept_us = at_us
-        return {MARK + "/".join(source): written(baseline) for source, baseline in self.baselines.items()}
+        marks: dict[str, Any] = {MARK + "/".join(source): written(self.baselines[source]) for source in due}
+        for source in due & self._last.keys():
+            marks[state_mark(source)] = PaceStanding.judged(*self._last[source]).document()
+        if due is not self._changed:
+            self._kept_us = at_us
+        self._changed = set()
+        return marks
 
-    def load(self, source: SourceKey, kept: Mapping[str, Any]) -> None:
+    def load(self, source: SourceKey, kept: Mapping[str, Any], state: PaceStanding | None) -> None:
         """What was kept of a source; what cannot be read begins anew."""
         try:
-            self.baselines[source] = Baseline.load(base64.b64decode(kept["baseline"], validate=True), self.policy)
+            baseline = Baseline.load(base64.b64decode(kept["baseline"], validate=True), self.policy)
         except (ValueError, KeyError):
-            self.baselines[source] = Baseline(self.policy)
+            baseline = Baseline(self.policy)
+        self.baselines[source] = baseline
+        self._slow.pop(source, None)
+        if state is not None and state.pace is baseline.pace is Pace.DEGRADED:
+            self._slow[source] = (state.since_us, state.at_us)
 
 
 def written(baseline: Baseline) -> dict[str, str]:

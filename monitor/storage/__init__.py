@@ -321,8 +321,8 @@ class Reader(Protocol):
     def outbox_waiting(self) -> dict[str, Waiting]:
         """What waits, by channel: a channel with nothing has no place."""
 
-    def marks(self) -> dict[str, bytes]:
-        """All documents, as JSON."""
+    def marks(self, prefix: str = "") -> dict[str, bytes]:
+        """All documents (whose names begin so), as JSON, by name."""
 
     def counts(self) -> Counts:
         """How much there is."""

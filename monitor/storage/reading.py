@@ -250,9 +250,11 @@ class SqlReader(RunReader):
         """What waits, by channel: a channel with nothing has no place."""
         return {channel: Waiting(count, oldest_us) for channel, count, oldest_us in self._tuples(_WAITING)}
 
-    def marks(self) -> dict[str, bytes]:
-        """All documents, as JSON."""
+    def marks(self, prefix: str = "") -> dict[str, bytes]:
+        """All documents (whose names begin so), as JSON, by name."""
         query = select(MARKS.c.name, MARKS.c.value).order_by(MARKS.c.name)
+        if prefix:
+            query = query.where(MARKS.c.name.startswith(prefix, autoescape=True))
         return {name: bytes(value) for name, value in self._tuples(query)}
 
     def counts(self) -> Counts:

@@ -11,14 +11,15 @@ from aiohttp import web
 from monitor.core.calendar import Month, MonthError
 from monitor.core.fact import Outage
 from monitor.core.instant import format_instant, format_seconds, parse_instant
-from monitor.core.run import Outcome, Run
+from monitor.core.run import Outcome
 from monitor.ledger.month import Months, NoSuchVersionError
+from monitor.ledger.pace import degraded, paces
 from monitor.ledger.standing import outages_of, standings
 from monitor.telemetry import blackbox
 from monitor.web.access import CALLER
 from monitor.web.desk import DESK, own_partner, refuse_foreign_service
 from monitor.web.problems import ProblemError
-from monitor.web.status import status_document
+from monitor.web.status import run_document, status_document
 
 MAX_OUTAGES = 1000
 """The most outages in one answer, the newest; `from` and `to` ask for others."""
@@ -45,7 +46,7 @@ async def statements(request: web.Request) -> web.Response:
 
 
 async def service(request: web.Request) -> web.Response:
-    """A service as it stands, with the latest run of each of its checks."""
+    """A service as it stands, with the latest run of each of its checks and what is usual for it."""
     name = request.match_info["id"]
     refuse_foreign_service(request, name)
     own = request[CALLER].partner
@@ -54,14 +55,17 @@ async def service(request: web.Request) -> web.Response:
         standing = standings(months, (name,))
         if not standing:
             return None
-        (document,) = status_document(standing, months.now_us)["services"]
+        slow = degraded(months.reader, months.now_us, name)
+        (document,) = status_document(standing, months.now_us, slow)["services"]
         if own is not None:
             document["months"] = [month for month in document["months"] if month["partner"] == own]
             for window in document["maintenance"]:
                 for of_partners in ("rejected", "notice_by"):
                     window[of_partners] = {who: said for who, said in window[of_partners].items() if who == own}
         runs = sorted(months.reader.latest_runs(name), key=lambda run: run.source)
-        return {"at": format_instant(months.now_us), **document, "runs": [_run(run) for run in runs]}
+        known = paces(months.reader, runs)
+        shown = [run_document(run, known.get(run.source), months.now_us) for run in runs]
+        return {"at": format_instant(months.now_us), **document, "runs": shown}
 
     document = await request.app[DESK].read(found)
     if document is None:
@@ -151,18 +155,4 @@ def _outage(outage: Outage, now_us: int) -> dict[str, Any]:
         "end": None if outage.end_us is None else format_instant(outage.end_us),
         "seconds": format_seconds((now_us if outage.end_us is None else outage.end_us) - outage.start_us),
         "failing": outage.failing,
-    }
-
-
-def _run(run: Run) -> dict[str, Any]:
-    """A run without what a target said: its message may quote it."""
-    return {
-        "check": run.check,
-        "location": run.location,
-        "at": format_instant(run.start_us),
-        "outcome": run.outcome.value,
-        "reason": run.reason,
-        "step": run.step,
-        "attempts": run.attempts,
-        "duration_seconds": format_seconds(run.duration_us),
     }

@@ -10,6 +10,7 @@ from typing import Any
 
 from aiohttp import web
 
+from monitor.core.baseline import Pace
 from monitor.core.fact import ExclusionReason
 from monitor.web import bodies, incident_bodies, public, reading, writing
 from monitor.web.access import Rule
@@ -60,7 +61,31 @@ def _object(*required: str, **properties: Mapping[str, Any]) -> dict[str, Any]:
     return {"type": "object", "required": list(required or properties), "properties": properties}
 
 
-_STATUS = _object(at=_TEXT, services={"type": "array", "items": {"type": "object"}})
+_DEGRADED = _object(
+    check=_TEXT,
+    location=_TEXT,
+    since=_TEXT,
+    duration_seconds=_TEXT,
+    usual_seconds={"type": ["string", "null"]},
+    usual_runs={"type": "integer"},
+)
+_PACE = _object(
+    state={"type": "string", "enum": [pace.value for pace in Pace]},
+    since={"type": ["string", "null"]},
+    usual_seconds={"type": ["string", "null"]},
+    usual_runs={"type": "integer"},
+)
+_SERVICE = _object(id=_TEXT, verdict=_TEXT, degraded={"type": "array", "items": _DEGRADED})
+_STATUS = _object(at=_TEXT, services={"type": "array", "items": _SERVICE})
+_RUN = _object(
+    check=_TEXT,
+    location=_TEXT,
+    at=_TEXT,
+    outcome=_TEXT,
+    attempts={"type": "integer"},
+    duration_seconds=_TEXT,
+    pace=_PACE,
+)
 _RECORDED = _object(
     recorded={"type": "array", "items": _object("type", type=_TEXT)},
     remarks={"type": "array", "items": _TEXT},
@@ -179,10 +204,15 @@ READING = (
     _view(
         "/api/v1/services/{id}",
         "service",
-        "A service as it stands, with the latest run of each check.",
+        "A service as it stands, with the latest run of each check and what is usual for it.",
         _READ,
         reading.service,
-        schema=_object(id=_TEXT, verdict=_TEXT, runs={"type": "array"}),
+        schema=_object(
+            id=_TEXT,
+            verdict=_TEXT,
+            degraded={"type": "array", "items": _DEGRADED},
+            runs={"type": "array", "items": _RUN},
+        ),
         answers=(HTTPStatus.NOT_FOUND,),
     ),
     _view(

@@ -1,26 +1,76 @@
 """How the services stand, as one JSON document: what `/api/v1/status`, the landing page and `jaga status --json` show.
 
-Ids and names, verdicts and months; no money, and no text from a target: the page is public.
+Ids and names, verdicts, degraded checks and months; no money, and no text from a target: the page is public.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from monitor.core.availability import floor_text
+from monitor.core.baseline import Pace
 from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import Figures
+from monitor.core.run import Run, SourceKey
 from monitor.core.terms import percent_text
+from monitor.ledger.pace import PaceStanding
 from monitor.ledger.standing import IncidentStanding, ServiceStanding, WindowStanding
 
 
-def status_document(standings: Sequence[ServiceStanding], now_us: int) -> dict[str, Any]:
-    """The services at `now_us`, instants in UTC, percentages floored, seconds with six decimals."""
-    return {"at": format_instant(now_us), "services": [_service(standing, now_us) for standing in standings]}
+def status_document(
+    standings: Sequence[ServiceStanding], now_us: int, degraded: Mapping[SourceKey, PaceStanding]
+) -> dict[str, Any]:
+    """The services at `now_us`, instants in UTC, percentages floored, seconds with six decimals. `degraded` are the
+    checks and locations that answer much slower than usual.
+    """
+    slow: dict[str, list[dict[str, Any]]] = {}
+    for source, standing in degraded.items():
+        slow.setdefault(source.service, []).append(_degraded(source, standing))
+    services = [_service(standing, now_us, slow.get(standing.service, [])) for standing in standings]
+    return {"at": format_instant(now_us), "services": services}
 
 
-def _service(found: ServiceStanding, now_us: int) -> dict[str, Any]:
+def run_document(run: Run, pace: PaceStanding | None, now_us: int) -> dict[str, Any]:
+    """The latest run of a check and location, and its pace. Without what a target said: the message may quote it."""
+    return {
+        "check": run.check,
+        "location": run.location,
+        "at": format_instant(run.start_us),
+        "outcome": run.outcome.value,
+        "reason": run.reason,
+        "step": run.step,
+        "attempts": run.attempts,
+        "duration_seconds": format_seconds(run.duration_us),
+        "pace": _pace(pace, now_us),
+    }
+
+
+def _pace(pace: PaceStanding | None, now_us: int) -> dict[str, Any]:
+    """As the last answer left it; what is usual stays known where no answer speaks for the present any more."""
+    if pace is None or pace.usual_us is None:
+        return {"state": Pace.UNKNOWN.value, "since": None, "usual_seconds": None, "usual_runs": 0}
+    known = pace.pace is not Pace.UNKNOWN and pace.holds(now_us)
+    return {
+        "state": pace.pace.value if known else Pace.UNKNOWN.value,
+        "since": format_instant(pace.since_us) if known else None,
+        "usual_seconds": format_seconds(pace.usual_us),
+        "usual_runs": pace.samples,
+    }
+
+
+def _degraded(source: SourceKey, pace: PaceStanding) -> dict[str, Any]:
+    return {
+        "check": source.check,
+        "location": source.location,
+        "since": format_instant(pace.since_us),
+        "duration_seconds": format_seconds(pace.duration_us),
+        "usual_seconds": None if pace.usual_us is None else format_seconds(pace.usual_us),
+        "usual_runs": pace.samples,
+    }
+
+
+def _service(found: ServiceStanding, now_us: int, degraded: list[dict[str, Any]]) -> dict[str, Any]:
     now = found.standing
     return {
         "id": found.service,
@@ -31,6 +81,7 @@ def _service(found: ServiceStanding, now_us: int) -> dict[str, Any]:
         "unknown": list(now.unknown),
         "passing": list(now.passing),
         "total": now.total,
+        "degraded": degraded,
         "outage": _outage(found.outage_start_us, now_us),
         "incidents": [_incident(incident) for incident in found.incidents],
         "maintenance": [_window(window) for window in found.windows],

@@ -118,25 +118,25 @@ def test_degraded_after_some_runs_in_a_row_and_back_after_as_many() -> None:
     assert [index for index, judged in enumerate(seen) if judged.changed] == [5, 11]
     assert (seen[5].pace, seen[5].since_us) == (Pace.DEGRADED, at_us + 3)
     assert (seen[11].pace, seen[11].since_us) == (Pace.NORMAL, at_us + 9)
-    assert all(judged.baseline_us == 100 for judged in seen)
+    assert all((judged.baseline_us, judged.samples) == (100, 12) for judged in seen)
 
 
 def test_the_first_usual_run_makes_it_normal_and_slow_ones_need_their_row() -> None:
     normal, slow = Baseline(QUICK), Baseline(QUICK)
     for minute in (0, 10, 20):
-        assert normal.take(T0 + minute * MINUTE_US, 100) == (Pace.UNKNOWN, 0, False, False, None)
+        assert normal.take(T0 + minute * MINUTE_US, 100) == (Pace.UNKNOWN, 0, False, False, None, 0)
         slow.take(T0 + minute * MINUTE_US, 100)
-    assert normal.take(T0 + HOUR_US, 300) == (Pace.NORMAL, T0 + HOUR_US, True, False, 100)
-    assert slow.take(T0 + HOUR_US, 301) == (Pace.UNKNOWN, 0, False, True, 100)
-    assert slow.take(T0 + HOUR_US + 1, 301) == (Pace.DEGRADED, T0 + HOUR_US, True, True, 100)
+    assert normal.take(T0 + HOUR_US, 300) == (Pace.NORMAL, T0 + HOUR_US, True, False, 100, 3)
+    assert slow.take(T0 + HOUR_US, 301) == (Pace.UNKNOWN, 0, False, True, 100, 3)
+    assert slow.take(T0 + HOUR_US + 1, 301) == (Pace.DEGRADED, T0 + HOUR_US, True, True, 100, 3)
 
 
 def test_nothing_is_known_after_a_long_silence() -> None:
     baseline = filled(QUICK, hours=3)
     assert baseline.pace is Pace.NORMAL
     later_us = T0 + 5 * DAY_US
-    assert baseline.take(later_us, 10**6) == (Pace.UNKNOWN, later_us, True, False, None)
-    assert baseline.take(later_us + 1, 10**6) == (Pace.UNKNOWN, later_us, False, False, None)
+    assert baseline.take(later_us, 10**6) == (Pace.UNKNOWN, later_us, True, False, None, 0)
+    assert baseline.take(later_us + 1, 10**6) == (Pace.UNKNOWN, later_us, False, False, None, 0)
 
 
 def test_a_late_run_fills_a_gap_and_displaces_nothing() -> None:

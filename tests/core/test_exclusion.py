@@ -249,6 +249,7 @@ def test_annulments_and_rulings_stand_until_reversed() -> None:
     book = Book.of(sealed(annulment("a-1"), annulment("a-2"), adjudication("j-1"), adjudication("j-2", "mail")))
     assert book.annulled(source) == (Span(1, 2), Span(1, 2))
     assert book.annulled(source._replace(check="api")) == ()
+    assert Book().annulled(source) == ()
     assert [ruling.fact.id for ruling in book.rulings("portal")] == ["j-1"]
     back: list[Fact] = [
         annulment("a-1"),

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from monitor.core.baseline import Policy
+from monitor.core.baseline import Pace, Policy
 from monitor.core.fact import ClockStep, Fact, Maintenance, Notice
 from monitor.core.incident import Phase, State
 from monitor.core.incident_fact import Cause, Incident, IncidentEvent
@@ -21,6 +21,7 @@ from monitor.core.run import Outcome, Run
 from monitor.detector import Detector
 from monitor.detector.incidents import IncidentWatch
 from monitor.ledger.incidents import IncidentBook
+from monitor.ledger.pace import SPEAKS_US, degraded, paces, state_mark
 from monitor.ledger.record import Basis
 from monitor.opening import Opening
 from monitor.storage import Unit
@@ -214,6 +215,54 @@ def test_latency_above_its_baseline_that_lasts_opens_a_p2(bench: IncidentBench) 
     assert state.found_us == START_US + 3010 * MINUTE
     answers(bench, 3018, 3024, 100_000)
     assert bench.states()["i-1"].well_since_us is not None
+
+
+def test_the_record_says_which_check_is_degraded_as_soon_as_it_is(bench: IncidentBench) -> None:
+    source = run_at(0).source
+    answers(bench, 0, 3000, 100_000, every=100)
+    assert degraded(bench.store, START_US + 3000 * MINUTE) == {}
+    answers(bench, 3000, 3002, 310_000)
+    assert degraded(bench.store, START_US + 3002 * MINUTE) == {}
+    answers(bench, 3002, 3003, 320_000)
+    at_us = START_US + 3003 * MINUTE
+    standing = degraded(bench.store, at_us)[source]
+    assert (standing.since_us, standing.at_us) == (START_US + 3000 * MINUTE, START_US + 3002 * MINUTE)
+    assert (standing.duration_us, standing.usual_us, standing.samples) == (320_000, 100_000, 27), (
+        "the present hour is not in it"
+    )
+    answers(bench, 3003, 3004, 330_000)
+    assert degraded(bench.store, at_us)[source].duration_us == 330_000, "the latest answer, though nothing changed"
+    assert degraded(bench.store, at_us, "other") == {}
+    assert degraded(bench.store, START_US + 3003 * MINUTE + SPEAKS_US) != {}
+    assert degraded(bench.store, START_US + 3004 * MINUTE + SPEAKS_US) == {}, "what was long ago says nothing of now"
+    bench.write(3005, run_at(3005, FAIL, duration_us=1))
+    assert degraded(bench.store, at_us)[source].duration_us == 320_000, "a failure took no time: the answer last kept"
+    answers(bench, 3006, 3009, 100_000)
+    assert degraded(bench.store, START_US + 3009 * MINUTE) == {}
+    assert paces(bench.store, bench.store.latest_runs())[source].pace is Pace.NORMAL
+
+
+def test_a_restart_while_answers_are_slow_is_no_recovery(bench: IncidentBench) -> None:
+    answers(bench, 0, 3000, 100_000, every=100)
+    answers(bench, 3000, 3008, 310_000)
+    assert bench.told()[0] == "opened"
+    before = bench.told()
+    bench.crash(START_US + 3008 * MINUTE)
+    bench.settle(3009)
+    answers(bench, 3010, 3012, 310_000)
+    assert bench.told() == before
+    assert bench.states()["i-1"].well_since_us is None
+
+
+def test_a_state_that_cannot_be_read_is_none(bench: IncidentBench) -> None:
+    answers(bench, 0, 3000, 100_000, every=100)
+    answers(bench, 3000, 3004, 310_000)
+    at_us = START_US + 3004 * MINUTE
+    assert len(degraded(bench.store, at_us)) == 2
+    unreadable: tuple[object, ...] = ([], {"pace": "hasty"}, {"pace": "degraded"})
+    for damaged in unreadable:
+        bench.store.commit(Unit(recorded_at_us=at_us, marks={state_mark(run_at(0).source): damaged}))
+        assert len(degraded(bench.store, at_us)) == 1
 
 
 def test_what_is_much_slower_is_configured_and_a_reload_changes_it(bench: IncidentBench) -> None:

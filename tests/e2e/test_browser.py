@@ -47,6 +47,7 @@ def hostile_status() -> dict[str, Any]:
             "rejected": {text: text},
             "notice_by": {text: text} if len(services) % 2 else {},
         }
+        slow = dict.fromkeys(("check", "location", "since", "duration_seconds", "usual_seconds"), text)
         services.append(
             {
                 "id": text,
@@ -57,6 +58,7 @@ def hostile_status() -> dict[str, Any]:
                 "unknown": [text],
                 "passing": [text],
                 "total": 1,
+                "degraded": [slow],
                 "outage": {"start": text, "seconds": text},
                 "maintenance": [window],
                 "months": [{"partner": text, "month": text, "best_case": text}],

@@ -44,6 +44,7 @@ class Target:
     port: int = 0
     requests: int = 0
     hang: frozenset[int] = frozenset()
+    delays_s: dict[int, float] = field(default_factory=dict)
     _runner: web.AppRunner | None = None
 
     def broken(self, at_us: int) -> frozenset[int]:
@@ -67,6 +68,8 @@ class Target:
         number = int(request.match_info["number"])
         if number in self.hang:
             await asyncio.sleep(3600)
+        if number in self.delays_s:
+            await asyncio.sleep(self.delays_s[number])
         down = number in self.broken(self.clock.now_us())
         return web.Response(status=503 if down else 200, text="broken" if down else "ok")
 

@@ -9,9 +9,13 @@ from typing import Any
 
 import pytest
 
+from monitor.core.baseline import Pace
 from monitor.core.calendar import Month
+from monitor.core.instant import MINUTE_US, format_instant
 from monitor.core.run import Outcome, Run, StepRecord
 from monitor.ledger.month import Months
+from monitor.ledger.pace import SPEAKS_US, PaceStanding, state_mark
+from monitor.storage import Unit
 from monitor.web import writing
 from monitor.web.bodies import MAX_TEXT
 from monitor.web.pages import BODY_LIMIT_BYTES
@@ -86,6 +90,51 @@ async def test_a_service_shows_its_standing_and_runs_without_money(api: Api, adm
     assert (found["id"], found["verdict"], found["total"]) == ("portal", "unknown", 1)
     assert "12500000" not in json.dumps(found)
     assert (await api.ask("GET", "/api/v1/services/nothing", admin))[0] == 404
+
+
+async def test_a_service_shows_what_is_usual_for_each_check(api: Api, admin: str) -> None:
+    now_us = api.desk.at_us
+    standing = PaceStanding(
+        pace=Pace.DEGRADED,
+        since_us=now_us - 9 * MINUTE_US,
+        at_us=now_us - 5 * MINUTE_US,
+        duration_us=500_000,
+        usual_us=100_000,
+        samples=42,
+    )
+    runs = [
+        Run(
+            service="portal",
+            check=check,
+            location="jkt-1",
+            start_us=now_us - MINUTE_US,
+            outcome=Outcome.PASS,
+            duration_us=600_000,
+        )
+        for check in ("slow", "young")
+    ]
+    marks = {state_mark(runs[0].source): standing.document()}
+    api.desk.store.commit(Unit(recorded_at_us=now_us, runs=runs, marks=marks))
+    since = format_instant(standing.since_us)
+    _status, found = await api.ask("GET", "/api/v1/services/portal", admin)
+    assert found["degraded"] == [
+        {
+            "check": "slow",
+            "location": "jkt-1",
+            "since": since,
+            "duration_seconds": "0.600000",
+            "usual_seconds": "0.100000",
+            "usual_runs": 42,
+        }
+    ]
+    shown = {run["check"]: run["pace"] for run in found["runs"]}
+    assert shown["slow"] == {"state": "degraded", "since": since, "usual_seconds": "0.100000", "usual_runs": 42}
+    assert shown["young"] == {"state": "unknown", "since": None, "usual_seconds": None, "usual_runs": 0}
+    api.desk.at_us += SPEAKS_US
+    _status, found = await api.ask("GET", "/api/v1/services/portal", admin)
+    assert found["degraded"] == []
+    shown = {run["check"]: run["pace"] for run in found["runs"]}
+    assert shown["slow"] == {"state": "unknown", "since": None, "usual_seconds": "0.100000", "usual_runs": 42}
 
 
 async def test_a_window_is_announced_extended_noticed_and_cancelled(api: Api) -> None:

@@ -113,7 +113,7 @@ def months(store: Store) -> Months:
 
 
 def test_status_says_what_the_statement_says(months: Months) -> None:
-    document = status_document(standings(months), NOW_US)
+    document = status_document(standings(months), NOW_US, {})
     (service,) = document["services"]
     (statement,) = months.statements(Month(2026, 4))
     assert service["verdict"] == "down"
@@ -130,7 +130,7 @@ def test_status_says_what_the_statement_says(months: Months) -> None:
 
 
 def test_status_has_no_money(months: Months) -> None:
-    assert "12500000" not in json.dumps(status_document(standings(months), NOW_US))
+    assert "12500000" not in json.dumps(status_document(standings(months), NOW_US, {}))
 
 
 def test_samples_say_what_the_statement_says(months: Months) -> None:
@@ -200,7 +200,7 @@ def test_a_window_whose_notice_may_still_come_says_until_when(tmp_path: Path) ->
 
     def shown(at_us: int) -> dict[str, Any]:
         found = standings(Months(store, Basis(agreements=AGREEMENTS, zone=_zone, software="jaga test"), at_us))
-        return next(w for w in status_document(found, at_us)["services"][0]["maintenance"] if w["id"] == "m-9")
+        return next(w for w in status_document(found, at_us, {})["services"][0]["maintenance"] if w["id"] == "m-9")
 
     exactly = shown(by_us)
     assert not exactly["qualifies"]
@@ -223,7 +223,7 @@ def test_a_window_announced_too_late_is_shown_and_excludes_nothing(tmp_path: Pat
     assert not service.in_maintenance
     assert not service.maintenance_active
     assert service.window_us is not None
-    (window,) = status_document(found, NOW_US)["services"][0]["maintenance"]
+    (window,) = status_document(found, NOW_US, {})["services"][0]["maintenance"]
     assert not window["qualifies"]
     assert "48:00:00 needed" in window["rejected"]["acme"]
     assert window["notice_by"] == {}, "its notice came, too late: another changes nothing"

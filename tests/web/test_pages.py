@@ -33,6 +33,16 @@ STATUS: dict[str, Any] = {
             "unknown": [],
             "passing": ["d"],
             "total": 4,
+            "degraded": [
+                {
+                    "check": "d",
+                    "location": "jkt-1",
+                    "since": "2026-04-01T00:00:00+00:00",
+                    "duration_seconds": "0.500000",
+                    "usual_seconds": "0.100000",
+                    "usual_runs": 42,
+                },
+            ],
             "outage": {"start": "2026-04-01T00:00:00+00:00", "seconds": "1.000000"},
             "maintenance": [
                 {

@@ -302,6 +302,9 @@ def test_marks_are_replaced_whole(store: Store, reader: Reader) -> None:
     store.commit(unit(marks={"cursor": {"arrival": 2}}))
     assert reader.mark("cursor") == {"arrival": 2}
     assert reader.mark("totals") == [1, "2"]
+    assert reader.marks() == {"cursor": b'{"arrival":2}', "totals": b'[1,"2"]'}
+    assert reader.marks("tot") == {"totals": b'[1,"2"]'}
+    assert reader.marks("t%") == reader.marks("_otals") == {}, "a prefix is no pattern"
     store.commit(unit(marks={"cursor": None}))
     assert reader.mark("cursor") is None
 
