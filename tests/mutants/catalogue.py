@@ -169,8 +169,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="inconclusive_is_evidence",
         file="evidence.py",
-        old="void = run.outcome is Outcome.INCONCLUSIVE or in_force is None",
-        new="void = in_force is None",
+        old="if void or in_force is None or run.outcome is Outcome.INCONCLUSIVE:",
+        new="if void or in_force is None:",
         why="an inconclusive run counts",
         clause="2.1.1",
         case="inconclusive_is_never_a_failure",
@@ -178,8 +178,8 @@ MUTANTS: tuple[Mutant, ...] = (
     Mutant(
         name="annulled_runs_count",
         file="evidence.py",
-        old="or any(a.contains(run.start_us) for a in annulled)",
-        new="or any(False for a in annulled)",
+        old="void = annulled and any(a.contains(run.start_us) for a in annulled)",
+        new="void = annulled and any(False for a in annulled)",
         why="an annulled run still counts",
         clause="2.1.5",
         case="annulment",
