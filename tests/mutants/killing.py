@@ -16,6 +16,7 @@ import json
 import os
 import selectors
 import sys
+import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from typing import IO, Any
 
@@ -94,7 +95,9 @@ def _tests(*arguments: str) -> tuple[int, list[str]]:
     failures = _Failures()
     seen = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # by the process this was forked from
     usual = ("-q", "-p", "no:cacheprovider", "-W", seen, "--no-header", "--tb=line", "--hypothesis-seed=20260401")
-    code = pytest.main([*usual, *arguments], plugins=[failures])
+    # A folder of its own: in the one that all share, others number and remove theirs while this one looks through them.
+    with tempfile.TemporaryDirectory() as folder:
+        code = pytest.main([*usual, f"--basetemp={folder}/tests", *arguments], plugins=[failures])
     return int(code), failures.names
 
 
