@@ -94,10 +94,12 @@ def noticing_cases(mutant: Mutant | None) -> Fate:
 def _tests(*arguments: str) -> tuple[int, list[str]]:
     failures = _Failures()
     seen = "ignore:Module already imported:pytest.PytestAssertRewriteWarning"  # by the process this was forked from
-    usual = ("-q", "-p", "no:cacheprovider", "-W", seen, "--no-header", "--tb=line", "--hypothesis-seed=20260401")
+    left = "ignore::pytest.PytestUnraisableExceptionWarning"  # what a test that fails leaves open is no verdict
+    usual = ("-q", "-p", "no:cacheprovider", "--no-header", "--tb=line", "--hypothesis-seed=20260401")
     # A folder of its own: in the one that all share, others number and remove theirs while this one looks through them.
     with tempfile.TemporaryDirectory() as folder:
-        code = pytest.main([*usual, f"--basetemp={folder}/tests", *arguments], plugins=[failures])
+        place = f"--basetemp={folder}/tests"
+        code = pytest.main([*usual, "-W", seen, "-W", left, place, *arguments], plugins=[failures])
     return int(code), failures.names
 
 
