@@ -82,23 +82,23 @@ class _Made:
 
     `fixed` is the request ready to send, None if something in it has to be replaced at run time; `trust` the TLS
     settings as the network wants them; `host_is_chosen` says that the host comes out of a variable, so that an answer
-    chose where to go; `label` is host:port, or `variable` where the host is none that is known beforehand.
+    chose where to go.
     """
 
     fixed: _Request | None
     route: Route
     trust: TlsPolicy
     host_is_chosen: bool
-    label: str
 
 
 class _Kept:
-    """Where a check keeps what follows from its settings. In a slot: a dictionary for it would be half of what a check
-    takes.
+    """Where a check keeps what follows from its settings. In slots: a dictionary for it would be half of what a check
+    takes. The label beside the rest, as it is asked for of every check long before the first runs.
     """
 
-    __slots__ = ("_made",)
+    __slots__ = ("_label", "_made")
 
+    _label: str
     _made: _Made
 
 
@@ -171,6 +171,16 @@ class Spec(_Kept):
         return Route(family=self.family, source=self.source, addresses=addresses, resolver=self.resolver)
 
     @property
+    def label(self) -> str:
+        """What `target` says."""
+        try:
+            return self._label
+        except AttributeError:
+            label = _label(self.url)
+            object.__setattr__(self, "_label", label)
+            return label
+
+    @property
     def made(self) -> _Made:
         """What follows from the settings, made when it is first asked for."""
         try:
@@ -187,14 +197,17 @@ def _made(spec: Spec) -> _Made:
     fixed = None
     if spec.basic is None and spec.oauth2 is None and all(template.is_fixed(part) for part in parts):
         fixed = _prepare(spec, template.Expander(_no_secret, {}))
+    return _Made(fixed, spec.route, spec.tls.policy(_ALPN), _host_is_chosen(url))
+
+
+def _host_is_chosen(url: str) -> bool:
     authority = re.match(r"[A-Za-z][A-Za-z0-9+.-]*://[^/?#]*", url)
-    is_chosen = bool(template.variables(authority[0] if authority else url))
-    return _Made(fixed, spec.route, spec.tls.policy(_ALPN), is_chosen, _label(url, host_is_chosen=is_chosen))
+    return bool(template.variables(authority[0] if authority else url))
 
 
-def _label(text: str, *, host_is_chosen: bool) -> str:
+def _label(text: str) -> str:
     url = urlsplit(text)
-    if host_is_chosen or not url.hostname:
+    if _host_is_chosen(text) or not url.hostname:
         return "variable"
     return f"{_bracketed(_without_escape(url.hostname))}:{url.port or _DEFAULT_PORTS[url.scheme.lower()]}"
 
@@ -210,8 +223,8 @@ def _no_secret(reference: str) -> str:
 
 
 def target(spec: Spec) -> str:
-    """host:port, for a metric's label; `variable` where an answer chooses the host."""
-    return spec.made.label
+    """host:port, for a metric's label; `variable` where the host is none that is known beforehand."""
+    return spec.label
 
 
 @dataclass(slots=True)

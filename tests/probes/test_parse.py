@@ -314,3 +314,9 @@ def test_the_schema_is_json_and_knows_every_kind() -> None:
     for kind in kinds():
         assert f'"{kind}"' in text
         assert load(kind).EXPECTS
+
+
+def test_what_a_check_is_called_is_known_without_its_request_being_made() -> None:
+    """A number that JSON has not is found when the request is made, as the monitor's own fault of that run."""
+    check = {"http": {"post": "http://a.test:81/", "json": {"a": float("nan")}, "resolve": {"a.test": "192.0.2.1"}}}
+    assert parse(check).target == "a.test:81"
