@@ -140,12 +140,6 @@ class _Reader(Response):
         if self.interim > MAX_INTERIM:
             raise _broken(f"over {MAX_INTERIM} interim responses")
 
-    def taken(self) -> list[bytes]:
-        """The pieces of the body that have come since this was asked last."""
-        pieces = self.pieces[:]
-        self.pieces.clear()
-        return pieces
-
     def _mend(self, data: bytes, error: httptools.HttpParserError) -> None:
         """Read the head once more, by one that knows old forms; ProbeError(PROTOCOL) where nothing helps."""
         ours = error.__context__  # what a callback raised comes out of the parser wrapped
@@ -303,7 +297,8 @@ async def exchange(stream: Stream, ctx: Context, request: bytes, has_body: bool,
                     break
                 if body is None:
                     body = _Body(max_body, request)
-                await body.take(reader.taken(), reader)
+                pieces, reader.pieces = reader.pieces, []
+                await body.take(pieces, reader)
             if reader.complete:
                 break
         if body is not None:
