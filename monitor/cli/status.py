@@ -11,10 +11,9 @@ from monitor.cli.exits import AnswerIsNoError
 from monitor.cli.place import place_options
 from monitor.cli.reading import reading, settings
 from monitor.cli.ready import why_not_ready
-from monitor.ledger.month import Months
-from monitor.ledger.pace import degraded, paces
+from monitor.ledger.pace import degraded
 from monitor.ledger.standing import standings
-from monitor.web.status import run_document, status_document
+from monitor.web.status import run_documents, status_document
 
 
 @click.command("status", epilog="Example: jaga status --json")
@@ -37,7 +36,8 @@ def command(services: tuple[str, ...], json_: bool, checks: bool, ready: bool) -
         found = standings(months, services or None)
         document = status_document(found, months.now_us, degraded(months.reader, months.now_us))
         if checks:
-            _add_runs(document, months)
+            for service in document["services"]:  # as /api/v1/services/{id} has them
+                service["runs"] = run_documents(months.reader, service["id"], months.now_us)
     missing = sorted(set(services) - {standing.service for standing in found})
     if missing:
         raise click.UsageError(f"there is no service {', '.join(missing)}; jaga status lists those there are")
@@ -73,14 +73,6 @@ def _row(service: dict[str, Any]) -> tuple[str, ...]:
         f"since {outage['start']}" if outage else "none",
         "; ".join(map(_month, service["months"])) or "no partner",
     )
-
-
-def _add_runs(document: dict[str, Any], months: Months) -> None:
-    """The latest run of each check and location, as /api/v1/services/{id} has it."""
-    for service in document["services"]:
-        runs = months.reader.latest_runs(service["id"])
-        known = paces(months.reader, runs)
-        service["runs"] = [run_document(run, known.get(run.source), months.now_us) for run in runs]
 
 
 def _slow(slow: dict[str, Any]) -> str:

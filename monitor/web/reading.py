@@ -13,13 +13,13 @@ from monitor.core.fact import Outage
 from monitor.core.instant import format_instant, format_seconds, parse_instant
 from monitor.core.run import Outcome
 from monitor.ledger.month import Months, NoSuchVersionError
-from monitor.ledger.pace import degraded, paces
+from monitor.ledger.pace import degraded
 from monitor.ledger.standing import outages_of, standings
 from monitor.telemetry import blackbox
 from monitor.web.access import CALLER
 from monitor.web.desk import DESK, own_partner, refuse_foreign_service
 from monitor.web.problems import ProblemError
-from monitor.web.status import run_document, status_document
+from monitor.web.status import run_documents, status_document
 
 MAX_OUTAGES = 1000
 """The most outages in one answer, the newest; `from` and `to` ask for others."""
@@ -62,10 +62,8 @@ async def service(request: web.Request) -> web.Response:
             for window in document["maintenance"]:
                 for of_partners in ("rejected", "notice_by"):
                     window[of_partners] = {who: said for who, said in window[of_partners].items() if who == own}
-        runs = sorted(months.reader.latest_runs(name), key=lambda run: run.source)
-        known = paces(months.reader, runs)
-        shown = [run_document(run, known.get(run.source), months.now_us) for run in runs]
-        return {"at": format_instant(months.now_us), **document, "runs": shown}
+        runs = run_documents(months.reader, name, months.now_us)
+        return {"at": format_instant(months.now_us), **document, "runs": runs}
 
     document = await request.app[DESK].read(found)
     if document is None:

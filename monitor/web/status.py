@@ -14,8 +14,9 @@ from monitor.core.instant import format_instant, format_seconds
 from monitor.core.month import Figures
 from monitor.core.run import Run, SourceKey
 from monitor.core.terms import percent_text
-from monitor.ledger.pace import PaceStanding
+from monitor.ledger.pace import PaceStanding, paces
 from monitor.ledger.standing import IncidentStanding, ServiceStanding, WindowStanding
+from monitor.storage import Reader
 
 
 def status_document(
@@ -31,8 +32,15 @@ def status_document(
     return {"at": format_instant(now_us), "services": services}
 
 
-def run_document(run: Run, pace: PaceStanding | None, now_us: int) -> dict[str, Any]:
-    """The latest run of a check and location, and its pace. Without what a target said: the message may quote it."""
+def run_documents(reader: Reader, service: str, now_us: int) -> list[dict[str, Any]]:
+    """The latest run of each check and location of a service, by source, and what is usual for it."""
+    runs = sorted(reader.latest_runs(service), key=lambda run: run.source)
+    known = paces(reader, runs)
+    return [_run(run, known.get(run.source), now_us) for run in runs]
+
+
+def _run(run: Run, pace: PaceStanding | None, now_us: int) -> dict[str, Any]:
+    """Without what a target said: the message may quote it."""
     return {
         "check": run.check,
         "location": run.location,
