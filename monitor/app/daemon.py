@@ -194,15 +194,16 @@ class Daemon(Parts):
         """Do not wait for the runs under way."""
         self.scheduler.abandon()
 
-    async def serve(self, reread: Callable[[], Settings] | None = None) -> int:
+    async def serve(self, reread: Callable[[], Settings]) -> int:
         """Start, run until SIGTERM or SIGINT, stop; the exit code. A second signal does not wait for runs.
 
-        `reread` reads the configuration again, at SIGHUP; what it raises leaves the old one in force.
+        `reread` reads the configuration again, at SIGHUP, or after the start where it comes before its end: the file
+        may have changed since it was read. What it raises leaves the old configuration in force.
         """
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._signalled, signal.Signals(number).name)
-        loop.add_signal_handler(signal.SIGHUP, _log.info, "no reload while starting")
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up)
         try:
             self._starting = asyncio.ensure_future(self.start())
             await asyncio.wait([self._starting])
@@ -210,15 +211,22 @@ class Daemon(Parts):
                 return 0  # a signal came first; what had been started is undone
             self._starting.result()
             settle_in()
-            if reread is not None:
-                self._rereading = Rereading(reread, self.reload, read=self._read, heart=self.heart, views=self.views)
-                loop.add_signal_handler(signal.SIGHUP, self._rereading.begin)
+            self._rereading = Rereading(reread, self.reload, read=self._read, heart=self.heart, views=self.views)
+            if self._hung_up_early:
+                self._rereading.begin()
             await self._stopped.wait()
             await self.stop()
         finally:
             for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
                 loop.remove_signal_handler(number)
         return LOST_RUNS if self.lost_runs else 0
+
+    def _hung_up(self) -> None:
+        if self._rereading is None:
+            _log.info("reload follows the start")
+            self._hung_up_early = True
+        else:
+            self._rereading.begin()
 
     def _signalled(self, name: str) -> None:
         if self._starting is not None and not self._starting.done():

@@ -102,6 +102,7 @@ class Parts(ABC):
         self._stopped = asyncio.Event()
         self._listening: Listening | None = None
         self._rereading: Rereading | None = None
+        self._hung_up_early = False
         self._write: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
         self._read: Callable[[Callable[[], Any]], Awaitable[Any]] = _inline
         self._reading: ThreadPoolExecutor | None = None

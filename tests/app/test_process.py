@@ -151,6 +151,17 @@ async def test_sighup_reads_the_file_again_and_a_broken_one_changes_nothing(tmp_
         assert await process.exit_code() == 0
 
 
+async def test_sighup_while_starting_reads_the_file_again_after_the_start(tmp_path: Path, target: Target) -> None:
+    path = configuration(tmp_path, target, interval="4s", timeout="1900ms")
+    async with daemon(path) as process:
+        await process.event("configuration adopted")  # the file was read, and the ledger is being opened
+        configuration(tmp_path, target, checks=3, interval="4s", timeout="1900ms")
+        process.process.send_signal(signal.SIGHUP)
+        await process.event("configuration reloaded")
+        process.process.send_signal(signal.SIGTERM)
+        assert await process.exit_code() == 0
+
+
 async def test_two_daemons_on_one_ledger_the_second_is_refused(tmp_path: Path, target: Target) -> None:
     path = configuration(tmp_path, target)
     async with daemon(path) as first:

@@ -85,7 +85,7 @@ class Victim(Daemon):
     async def start(self) -> None:
         await super().start()
         self._ready = True
-        asyncio.get_running_loop().call_soon(lambda: say(ready=os.getpid()))  # when it listens to signals, too
+        say(ready=os.getpid())
 
     @asynccontextmanager
     async def _with_parts(self) -> AsyncIterator[None]:
