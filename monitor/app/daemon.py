@@ -158,7 +158,7 @@ class Daemon(Parts):
     async def reload_asked(self, insistence: Insistence | None) -> Reread:
         """Read the configuration again, on somebody's word; what came of it."""
         if self._rereading is None:
-            return Reread(why="this daemon has no configuration file, or is still starting")
+            return Reread(why="this daemon is still starting")
         return await self._rereading.once(insistence)
 
     # Starting and stopping.
